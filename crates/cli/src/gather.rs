@@ -320,7 +320,7 @@ async fn fetch(
 fn job_failure(kind: JobErrorKind<Error>, stop_reason: Option<StopReason>) -> Failure {
     match (kind, stop_reason) {
         (JobErrorKind::Failed(error), _) => Failure::from(&error),
-        (JobErrorKind::DeadlineExceeded, Some(stop_reason)) => stop_reason.failure(),
+        (JobErrorKind::DeadlineExceeded { .. }, Some(stop_reason)) => stop_reason.failure(),
         (JobErrorKind::Panicked(panic), _) => {
             let message = format!("the client panicked: {}", panic.message());
             Failure::new(ErrorKind::Panicked, message)

@@ -12,7 +12,7 @@
 //!   runtime opens each [`Socket`].
 //! - [`Session`]: sends requests with any client on any runtime. Its policy includes redirects,
 //!   cookies, retries, timeouts and limits.
-//! - [`gather`](gather()): many futures at once, under a limit.
+//! - [`gather`](gather()) and [`gather_with`]: many futures at once, under a limit.
 //! - [`Body`], [`Response`], [`Error`]: the inputs and outputs of a request.
 //! - [`ClientOptions`], [`TlsOptions`], [`AddressGuard`]: the options of a client. [`Resolver`]
 //!   looks up names for a client. [`Capabilities`]: what a client can do.
@@ -55,7 +55,7 @@ pub use session::session::Session;
 
 // Many requests at once.
 pub use backend::task::{Panic, Task, TaskError, unblock};
-pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream};
+pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream, gather_with};
 
 // Observers.
 #[cfg(feature = "tracing")]

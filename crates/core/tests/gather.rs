@@ -21,12 +21,12 @@ use futures_lite::future::{pending, ready, yield_now};
 use futures_lite::{FutureExt, StreamExt, stream};
 use inflight_core::{
     AllFailed, BoxFuture, ConnectOptions, Error, ErrorKind, JobError, JobErrorKind, Phase, Runtime,
-    Settled, Socket, gather, gather_stream,
+    Session, Settled, Socket, Task, gather, gather_stream, gather_with,
 };
 use proptest::prelude::*;
 use support::{
-    Counter, EVENT_TIMEOUT, EventListener, Signal, TestRuntime, Wakes, poll, poll_until_stalled,
-    run,
+    Counter, EVENT_TIMEOUT, EventListener, Signal, TestRuntime, Wakes, builder, client, poll,
+    poll_until_stalled, run,
 };
 
 // ---------------------------------------------------------------------------------------
@@ -104,14 +104,14 @@ impl JobResult {
         match error.into_kind() {
             JobErrorKind::Failed(Refused(index)) => Self::Failed(index),
             JobErrorKind::Panicked(panic) => Self::Panicked(panic.message().to_owned()),
-            JobErrorKind::DeadlineExceeded => Self::DeadlineExceeded,
+            JobErrorKind::DeadlineExceeded { .. } => Self::DeadlineExceeded,
             JobErrorKind::Cancelled => Self::Cancelled,
             other => panic!("an unknown kind: {other:?}"),
         }
     }
 }
 
-fn job_results(settled: Settled<usize, Refused>) -> Vec<JobResult> {
+fn job_results(settled: Settled<Result<usize, JobError<Refused>>>) -> Vec<JobResult> {
     let results = settled.results.into_iter().enumerate();
     results
         .map(|(index, result)| JobResult::from_result(index, result))
@@ -177,18 +177,24 @@ impl TestInput {
     ) -> impl Iterator<Item = impl Future<Output = Result<usize, Refused>> + Send + use<>> + use<>
     {
         let input = self.clone();
-        (0..self.outcomes.len()).map(move |index| {
-            let pulled = input.pulled.fetch_add(1, Ordering::SeqCst) + 1;
-            let untaken = pulled - input.taken.load(Ordering::SeqCst);
-            input.max_untaken.fetch_max(untaken, Ordering::SeqCst);
-            let running = Running::new(input.clone());
-            async move {
-                let input = &running.0;
-                input.signals[index].wait().await;
-                input.finished[index].store(true, Ordering::SeqCst);
-                input.outcomes[index].of(index)
-            }
-        })
+        (0..self.outcomes.len()).map(move |index| input.job(index))
+    }
+
+    /// Returns the job with this index, and counts it as pulled.
+    fn job(
+        self: &Arc<Self>,
+        index: usize,
+    ) -> impl Future<Output = Result<usize, Refused>> + Send + use<> {
+        let pulled = self.pulled.fetch_add(1, Ordering::SeqCst) + 1;
+        let untaken = pulled - self.taken.load(Ordering::SeqCst);
+        self.max_untaken.fetch_max(untaken, Ordering::SeqCst);
+        let running = Running::new(self.clone());
+        async move {
+            let input = &running.0;
+            input.signals[index].wait().await;
+            input.finished[index].store(true, Ordering::SeqCst);
+            input.outcomes[index].of(index)
+        }
     }
 
     fn completed(
@@ -691,7 +697,10 @@ fn all_fails_at_the_deadline() {
         until.open();
         let error = run(all).unwrap_err();
         assert_eq!(error.index(), 0);
-        assert!(matches!(error.kind(), JobErrorKind::DeadlineExceeded));
+        assert!(matches!(
+            error.kind(),
+            JobErrorKind::DeadlineExceeded { .. }
+        ));
         assert_eq!(error.to_string(), "job 0 exceeded the deadline");
     }
 }
@@ -835,6 +844,270 @@ fn the_deadline_cancels_running_jobs_before_finished_results_are_taken() {
         input.take(&mut results),
         Poll::Ready(Some((1, JobResult::DeadlineExceeded)))
     );
+}
+
+#[test]
+fn at_the_deadline_jobs_that_have_sent_a_request_differ_from_those_that_wait_for_a_permit() {
+    let runtime = TestRuntime::new(0);
+    let session = builder(client(|_| pending()), &runtime)
+        .max_in_flight(2)
+        .build()
+        .unwrap();
+    let get = |session: &Session| session.get("http://host/").send();
+    for spawned in [false, true] {
+        // The request of the first job is sent in a nested gather, and that of the second job in a task
+        // of the runtime.
+        let nested = {
+            let session = session.clone();
+            async move {
+                gather([get(&session)]).all().await?;
+                Ok::<_, Error>(())
+            }
+        };
+        let task = Task::spawn(&runtime, get(&session));
+        runtime.tick();
+        let jobs = [
+            nested.boxed(),
+            async move { task.await.unwrap().map(|_| ()) }.boxed(),
+            {
+                let response = get(&session);
+                async move { response.await.map(|_| ()) }
+            }
+            .boxed(),
+            pending().boxed(),
+        ];
+        let until = Signal::new();
+        let gather = gather(jobs).until(until.wait());
+        let mut settled: Pin<Box<dyn Future<Output = _>>> = if spawned {
+            Box::pin(gather.on(&runtime).settled())
+        } else {
+            Box::pin(gather.settled())
+        };
+        for _ in 0..2 {
+            assert!(poll_until_stalled(&mut settled).is_pending());
+            runtime.tick();
+        }
+        assert_eq!((session.stats().in_flight, session.stats().waiting), (2, 1));
+        until.open();
+        let sent =
+            run(settled)
+                .results
+                .into_iter()
+                .map(|result| match result.unwrap_err().into_kind() {
+                    JobErrorKind::DeadlineExceeded { sent } => sent,
+                    other => panic!("{other:?}"),
+                });
+        assert_eq!(sent.collect::<Vec<_>>(), [true, false, false, false]);
+        runtime.tick();
+    }
+}
+
+// ---------------------------------------------------------------------------------------
+// Hedging.
+
+const DELAY: Duration = Duration::from_millis(100);
+
+#[test]
+fn a_hedge_starts_a_job_after_each_delay_and_returns_the_first_output() {
+    for spawned in [false, true] {
+        let runtime = TestRuntime::new(0);
+        let input = TestInput::new(vec![Outcome::Succeeds; 4]);
+        let jobs = gather(input.jobs());
+        let mut hedge: Pin<Box<dyn Future<Output = _>>> = if spawned {
+            Box::pin(jobs.on(&runtime).hedge(DELAY, &runtime))
+        } else {
+            Box::pin(jobs.hedge(DELAY, &runtime))
+        };
+        for started in 1..=3 {
+            assert!(poll_until_stalled(&mut hedge).is_pending());
+            assert_eq!(input.pulled(), started);
+            runtime.advance(DELAY - Duration::from_millis(1));
+            assert!(poll_until_stalled(&mut hedge).is_pending());
+            assert_eq!(input.pulled(), started);
+            if started < 3 {
+                runtime.advance(Duration::from_millis(1));
+            }
+        }
+        input.signals[1].open();
+        runtime.tick();
+        assert_eq!(run(hedge).unwrap(), 1);
+        runtime.tick();
+        // The other jobs were cancelled, and the timer was dropped.
+        assert_eq!(input.running.load(Ordering::SeqCst), 0);
+        assert_eq!((input.pulled(), runtime.active_sleeps()), (3, 0));
+    }
+}
+
+#[test]
+fn a_hedge_starts_the_next_job_as_soon_as_one_fails() {
+    let runtime = TestRuntime::new(0);
+    let outcomes = [
+        Outcome::Fails,
+        Outcome::Panics,
+        Outcome::Succeeds,
+        Outcome::Succeeds,
+    ];
+    let input = TestInput::new(outcomes.to_vec());
+    let mut hedge = Box::pin(gather(input.jobs()).hedge(DELAY, &runtime));
+    for failed in 0..2 {
+        assert!(poll_until_stalled(&mut hedge).is_pending());
+        assert_eq!(input.pulled(), failed + 1);
+        input.signals[failed].open();
+    }
+    assert!(poll_until_stalled(&mut hedge).is_pending());
+    assert_eq!(input.pulled(), 3);
+    input.signals[2].open();
+    assert_eq!(run(hedge).unwrap(), 2);
+}
+
+#[test]
+fn a_hedge_fails_if_every_job_fails_or_until_completes() {
+    let runtime = TestRuntime::new(0);
+    let input = TestInput::new(vec![Outcome::Fails; 3]);
+    input.signals.iter().for_each(Signal::open);
+    let error = run(gather(input.jobs()).hedge(DELAY, &runtime)).unwrap_err();
+    let expected = [0, 1, 2].map(|n| (n, JobResult::Failed(n)));
+    assert_eq!(failures(error), expected);
+
+    let input = TestInput::new(vec![Outcome::Succeeds; 3]);
+    let until = Signal::new();
+    let jobs = gather(input.jobs()).until(until.wait());
+    let mut hedge = Box::pin(jobs.hedge(DELAY, &runtime));
+    assert!(poll_until_stalled(&mut hedge).is_pending());
+    until.open();
+    let error = run(hedge).unwrap_err();
+    assert_eq!(error.never_started, Some(2));
+    assert_eq!(failures(error), [(0, JobResult::DeadlineExceeded)]);
+
+    let error = run(gather(input.jobs().take(0)).hedge(DELAY, &runtime)).unwrap_err();
+    assert_eq!(error.to_string(), "there were no jobs");
+}
+
+#[test]
+fn a_hedge_without_a_delay_starts_all_jobs_and_keeps_the_limit() {
+    let runtime = TestRuntime::new(0);
+    for (limit, pulled) in [(2, 2), (5, 3)] {
+        let input = TestInput::new(vec![Outcome::Succeeds; 3]);
+        let jobs = gather(input.jobs()).limit(limit);
+        let mut hedge = Box::pin(jobs.hedge(Duration::ZERO, &runtime));
+        assert!(poll_until_stalled(&mut hedge).is_pending());
+        assert_eq!(input.pulled(), pulled);
+    }
+    let items = gather_with(["a", "b"], |item| ready(Ok::<_, Refused>(item.len())));
+    assert_eq!(run(items.hedge(DELAY, &runtime)).unwrap(), ("a", 1));
+}
+
+// ---------------------------------------------------------------------------------------
+// Items.
+
+/// Returns items with their index. An item is neither `Copy` nor equal to its index.
+fn items(n: usize) -> impl Iterator<Item = (usize, String)> {
+    (0..n).map(|index| (index, format!("item {index}")))
+}
+
+proptest! {
+    #![proptest_config(with_cases(200))]
+
+    #[test]
+    fn after_until_each_item_is_in_a_result_or_still_in_the_iterator(
+        limit in 1usize..6,
+        jobs in prop::collection::vec((outcome(), any::<bool>()), 0..20),
+        spawned: bool,
+    ) {
+        let outcomes: Vec<_> = jobs.iter().map(|(outcome, _)| *outcome).collect();
+        let input = TestInput::new(outcomes.clone());
+        let runtime = TestRuntime::new(0);
+        let until = Signal::new();
+        let mut unstarted = items(jobs.len());
+        let gather = {
+            let input = input.clone();
+            gather_with(unstarted.by_ref(), move |(index, _)| input.job(index))
+        };
+        let gather = gather.limit(limit).until(until.wait());
+        let mut settled: Pin<Box<dyn Future<Output = _>>> = if spawned {
+            Box::pin(gather.on(&runtime).settled())
+        } else {
+            Box::pin(gather.settled())
+        };
+        let mut polled = poll_until_stalled(&mut settled);
+        for (index, (_, opens)) in jobs.iter().enumerate() {
+            if *opens {
+                input.signals[index].open();
+            }
+            runtime.tick();
+            if polled.is_pending() {
+                polled = poll_until_stalled(&mut settled);
+            }
+        }
+        until.open();
+        let settled = match polled {
+            Poll::Ready(done) => {
+                drop(settled);
+                done
+            }
+            Poll::Pending => run(settled),
+        };
+        let all_finish = jobs.iter().all(|(_, opens)| *opens);
+        prop_assert_eq!(settled.is_cut_off, !all_finish);
+        prop_assert_eq!(settled.results.len(), input.pulled());
+        for (index, ((item, _), result)) in settled.results.iter().enumerate() {
+            prop_assert_eq!(*item, index);
+            let finished = input.finished[index].load(Ordering::SeqCst);
+            prop_assert_eq!(result.is_ok(), finished && outcomes[index] == Outcome::Succeeds);
+        }
+        let started = settled.results.into_iter().map(|(item, _)| item);
+        let unstarted: Vec<_> = unstarted.collect();
+        prop_assert_eq!(settled.never_started, Some(unstarted.len()));
+        let expected: Vec<_> = items(jobs.len()).collect();
+        prop_assert_eq!(started.chain(unstarted).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn each_ending_returns_the_item_of_each_job(
+        limit in 1usize..8,
+        yields in prop::collection::vec(0u8..6, 1..24),
+        spawned: bool,
+    ) {
+        let runtime = TestRuntime::new(2);
+        let items = || yields.iter().copied().enumerate().map(|(n, yields)| (yields, n.to_string()));
+        let job = |(yields, text): (u8, String)| async move {
+            for _ in 0..yields {
+                yield_now().await;
+            }
+            let number: usize = text.parse().unwrap();
+            if number % 3 == 2 { Err(Refused(number)) } else { Ok(number) }
+        };
+        macro_rules! with {
+            ($items:expr, $ending:ident) => {{
+                let gather = gather_with($items, job).limit(limit);
+                if spawned {
+                    run(gather.on(&runtime).$ending())
+                } else {
+                    run(gather.$ending())
+                }
+            }};
+        }
+        for (index, ((_, text), result)) in with!(items(), settled).results.iter().enumerate() {
+            prop_assert_eq!(text, &index.to_string());
+            match result {
+                Ok(number) => prop_assert_eq!(*number, index),
+                Err(error) => prop_assert_eq!(error.index(), index),
+            }
+        }
+        let all = with!(items().take(2), all).unwrap();
+        for (index, ((_, text), number)) in all.into_iter().enumerate() {
+            prop_assert_eq!((text, number), (index.to_string(), index));
+        }
+        let ((_, text), number) = with!(items(), first).unwrap();
+        prop_assert_eq!(text, number.to_string());
+        let completed = run(gather_with(items(), job).limit(limit).completed().collect::<Vec<_>>());
+        prop_assert_eq!(completed.len(), yields.len());
+        for ((_, text), result) in completed {
+            let number = result.unwrap_or_else(|error| error.failure().unwrap().0);
+            prop_assert_eq!(text, number.to_string());
+        }
+        runtime.shut_down();
+    }
 }
 
 // ---------------------------------------------------------------------------------------
@@ -1163,7 +1436,10 @@ fn the_conversion_of_a_job_without_a_result_has_the_kind_deadline_or_cancelled()
     let hanging = || [pending::<Result<(), Error>>()];
     let error = convert(gather(hanging()).until(yield_now()).all());
     assert_eq!(error.kind(), ErrorKind::Deadline);
-    assert_eq!(error.to_string(), "the deadline passed: in job 0");
+    assert_eq!(
+        error.to_string(),
+        "the deadline passed: before a request was sent, in job 0"
+    );
 
     let runtime = TestRuntime::new(0);
     let mut all = Box::pin(gather(hanging()).on(&runtime).all());
@@ -1454,7 +1730,11 @@ fn a_gather_of_send_jobs_is_send() {
     drop(require_send(gather(jobs()).all()));
     drop(require_send(gather(jobs()).on(&runtime).settled()));
     drop(require_send(gather(jobs()).on(&runtime).first()));
+    drop(require_send(gather(jobs()).hedge(Duration::ZERO, &runtime)));
     drop(require_send(gather(jobs()).completed()));
+    let with_items = || gather_with(["a".to_owned()], |text| async move { text.parse::<u8>() });
+    drop(require_send(with_items().on(&runtime).all()));
+    drop(require_send(async move { with_items().settled().await }));
 }
 
 #[test]

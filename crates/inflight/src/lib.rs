@@ -21,22 +21,22 @@
     )),
     doc = "```ignore"
 )]
-//! use inflight::gather;
+//! use inflight::gather_with;
 //!
 //! # let origin = inflight_origin::Origin::start()?;
 //! # let pages = origin.url("/page");
 //! inflight::block_on(async {
 //!     let session = inflight::session()?;
 //!     let urls = (0..10).map(|n| format!("{pages}/{n}"));
-//!     let results = gather(urls.map(|url| session.get(url).text()))
+//!     let results = gather_with(urls, |url| session.get(url).text())
 //!         .limit(100)
 //!         .settled()
 //!         .await
 //!         .results;
-//!     for result in &results {
+//!     for (url, result) in &results {
 //!         match result {
 //!             Ok(text) => assert!(text.contains("page")),
-//!             Err(error) => eprintln!("{error}"),
+//!             Err(error) => eprintln!("{url}: {error}"),
 //!         }
 //!     }
 //!     assert_eq!(results.len(), 10);
@@ -117,7 +117,7 @@ pub use inflight_core::tower;
 pub use inflight_core::{
     BlockOn, Body, Error, ErrorKind, IntoUrl, JobError, JobErrorKind, PartialFile, Phase,
     RequestBuilder, Response, Retry, RetryBudget, Session, SessionBuilder, Stats, Task, bytes,
-    gather, gather_stream, http, http_body, unblock, url,
+    gather, gather_stream, gather_with, http, http_body, unblock, url,
 };
 /// Detects code that stalls an event loop.
 #[cfg(feature = "probe")]

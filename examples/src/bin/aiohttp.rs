@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_lite::StreamExt;
 use inflight::observe::{Event, Step};
-use inflight::{CookieJar, Error, JobErrorKind, Session, gather};
+use inflight::{CookieJar, Error, Session, gather};
 use inflight_origin::Origin;
 
 type Failure = Box<dyn std::error::Error>;
@@ -62,10 +62,9 @@ async fn fetch_settled(session: &Session, urls: Vec<String>) {
         async move { request.await?.error_for_status()?.text().await }
     });
     for result in gather(jobs).settled().await.results {
-        match result.map_err(|error| error.into_kind()) {
+        match result {
             Ok(text) => println!("{} characters", text.len()),
-            Err(JobErrorKind::Failed(error)) => println!("{}", error.kind()),
-            Err(other) => println!("{other:?}"),
+            Err(error) => println!("{}", Error::from(error).kind()),
         }
     }
 }

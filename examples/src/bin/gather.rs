@@ -4,20 +4,17 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 // ANCHOR: gather
-use inflight::{JobErrorKind, gather};
+use inflight::{Error, gather_with};
 
-fn main() -> Result<(), inflight::Error> {
+fn main() -> Result<(), Error> {
     inflight::block_on(async {
         let session = inflight::session()?;
         let urls: Vec<String> = std::env::args().skip(1).collect();
-        let pages = gather(urls.iter().map(|url| session.get(url).text())).limit(100);
-        for (url, page) in urls.iter().zip(pages.settled().await.results) {
+        let pages = gather_with(urls, |url| session.get(url).text()).limit(100);
+        for (url, page) in pages.settled().await.results {
             match page {
                 Ok(text) => println!("{url}: {} bytes", text.len()),
-                Err(error) => match error.into_kind() {
-                    JobErrorKind::Failed(error) => eprintln!("{error}"),
-                    other => eprintln!("{url}: {other:?}"),
-                },
+                Err(error) => eprintln!("{url}: {}", Error::from(error)),
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use inflight::{Error, JobErrorKind, Session, gather};
+use inflight::{Error, Session, gather};
 use inflight_origin::Origin;
 
 type Failure = Box<dyn std::error::Error>;
@@ -68,10 +68,7 @@ async fn fetch_with_failures(session: &Session, origin: &Origin) {
             Ok(text) => println!("a page of {} bytes", text.len()),
             Err(error) => {
                 let index = error.index();
-                match error.into_kind() {
-                    JobErrorKind::Failed(error) => println!("{index}: {}", error.kind()),
-                    other => println!("{index}: {other:?}"),
-                }
+                println!("{index}: {}", Error::from(error).kind());
             }
         }
     }

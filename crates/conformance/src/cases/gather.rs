@@ -109,7 +109,7 @@ async fn check_running_jobs_are_cancelled(context: &Context, with_tasks: bool) -
         let kind = result.as_ref().map_err(|error| error.kind());
         let is_expected = match kind {
             Ok(_) => n < 5,
-            Err(JobErrorKind::DeadlineExceeded) => n >= 5,
+            Err(JobErrorKind::DeadlineExceeded { .. }) => n >= 5,
             Err(_) => false,
         };
         check(is_expected, format!("job {n} returned {kind:?}"))?;

@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
 use crate::backend::runtime::Runtime;
+use crate::backend::sent;
 
 /// A task that [`Task::spawn`] has started. Awaiting it returns its output.
 ///
@@ -67,6 +68,7 @@ impl<T: Send + 'static> Task<T> {
     {
         let shared = Arc::new(Shared {
             is_cancelled: AtomicBool::new(false),
+            has_sent: AtomicBool::new(false),
             task_waker: AtomicWaker::new(),
             outcome: Mutex::new(None),
             owner_waker: AtomicWaker::new(),
@@ -100,6 +102,11 @@ impl<T> Task<T> {
     /// another task has ended.
     pub(crate) fn mark_cancelled(&self) {
         self.shared.is_cancelled.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether the task has sent a request.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.shared.has_sent.load(Ordering::SeqCst)
     }
 }
 
@@ -137,6 +144,8 @@ impl<T> fmt::Debug for Task<T> {
 /// The state that a task and its owner share.
 struct Shared<T> {
     is_cancelled: AtomicBool,
+    /// Whether the task has sent a request.
+    has_sent: AtomicBool,
     /// Wakes the task when it is cancelled.
     task_waker: AtomicWaker,
     outcome: Mutex<Option<Result<T, TaskError>>>,
@@ -176,7 +185,11 @@ impl<F: Future> Future for TaskFuture<F> {
         };
         let mut result = Err(TaskError::Cancelled);
         if !shared.is_cancelled() {
-            match future.poll(cx) {
+            let (polled, has_sent) = sent::observe(|| future.poll(cx));
+            if has_sent {
+                shared.has_sent.store(true, Ordering::SeqCst);
+            }
+            match polled {
                 Poll::Ready(Ok(output)) => result = Ok(output),
                 Poll::Ready(Err(payload)) => {
                     result = Err(TaskError::Panicked(Panic::new(payload)));

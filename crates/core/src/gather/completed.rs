@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use pin_project_lite::pin_project;
 
 use super::Gather;
 use super::error::{JobError, JobErrorKind};
+use super::input::Input;
 use super::launch::{Job, Launch, Start};
 use super::running::Running;
 
@@ -25,27 +26,26 @@ use super::running::Running;
 #[must_use = "a stream does nothing unless polled"]
 pub struct Completed<S, L, U>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
     L: Launch,
 {
-    // `jobs` and `until` are boxed, because `Completed` is `Unpin` and they may not be.
-    jobs: Pin<Box<S>>,
+    // `input` and `until` are boxed, because `Completed` is `Unpin` and they may not be.
+    input: Pin<Box<S>>,
     until: Pin<Box<U>>,
     launch: L,
-    start: Start<L, S::Item>,
+    start: Start<L, S::Job>,
     limit: usize,
     /// The running jobs. `running` and `finished` together contain at most `limit` jobs.
-    running: Running<IndexedJob<L::Running<S::Item>>>,
+    running: RunningJobs<S, L>,
     /// The number of pulled inputs, which is the index of the next input.
     pulled: usize,
-    input: Input,
+    state: InputState,
     /// The results that are returned after `until` has completed.
-    remaining: VecDeque<Item<S::Item>>,
+    remaining: VecDeque<Finished<S>>,
     /// The number of results that were returned since the stream last returned `Pending`.
     ready_in_a_row: u32,
     /// Results of jobs that finished when they started.
-    finished: VecDeque<Item<S::Item>>,
+    finished: VecDeque<Finished<S>>,
     /// Whether woken jobs are polled first, because the last result came from `finished`.
     polls_woken_first: bool,
     never_started: Option<usize>,
@@ -54,33 +54,65 @@ where
 
 impl<S, L, U> Unpin for Completed<S, L, U>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
     L: Launch,
 {
 }
 
-impl<S, L, U> Drop for Completed<S, L, U>
-where
-    S: Stream,
-    S::Item: Job,
-    L: Launch,
-{
+/// A job that has finished or was cancelled.
+pub(super) struct Finished<S: Input> {
+    pub(super) index: usize,
+    pub(super) id: S::Id,
+    pub(super) result: JobResult<S::Job>,
+}
+
+/// The result of a job.
+pub(super) type JobResult<J> = Result<<J as Job>::Ok, JobError<<J as Job>::Err>>;
+
+impl<S: Input> Finished<S> {
+    fn new(
+        (index, id): (usize, S::Id),
+        result: Result<<S::Job as Job>::Ok, JobErrorKind<<S::Job as Job>::Err>>,
+    ) -> Self {
+        let result = result.map_err(|kind| JobError::new(index, kind));
+        Self { index, id, result }
+    }
+}
+
+/// The running jobs with their indices and ids. Dropping them cancels them.
+struct RunningJobs<S: Input, L: Launch>(Running<(usize, S::Id), L::Running<S::Job>>);
+
+impl<S: Input, L: Launch> RunningJobs<S, L> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Finished<S>>> {
+        let polled = self.0.poll_next(cx);
+        polled.map(|next| next.map(|(id, result)| Finished::new(id, result)))
+    }
+
+    fn start(&mut self, id: (usize, S::Id), job: L::Running<S::Job>) -> Poll<Finished<S>> {
+        let polled = self.0.start(id, job);
+        polled.map(|(id, result)| Finished::new(id, result))
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Cancels all jobs. Returns their indices and ids, and whether each has sent a request.
+    fn cancel(&mut self) -> Vec<((usize, S::Id), bool)> {
+        for job in self.0.jobs() {
+            L::mark_cancelled::<S::Job>(job);
+        }
+        let sent: Vec<_> = self.0.jobs().map(L::has_sent::<S::Job>).collect();
+        let mut unfinished: Vec<_> = self.0.clear().into_iter().zip(sent).collect();
+        unfinished.sort_unstable_by_key(|((index, _), _)| *index);
+        unfinished
+    }
+}
+
+impl<S: Input, L: Launch> Drop for RunningJobs<S, L> {
     fn drop(&mut self) {
-        cancel::<L, S::Item>(&mut self.running);
+        self.cancel();
     }
-}
-
-/// Cancels all running jobs and returns their indices.
-fn cancel<L: Launch, J: Job>(running: &mut Running<IndexedJob<L::Running<J>>>) -> Vec<usize> {
-    let mut unfinished = Vec::with_capacity(running.len());
-    for indexed in running.jobs() {
-        L::mark_cancelled::<J>(&indexed.job);
-        unfinished.push(indexed.index);
-    }
-    running.clear();
-    unfinished.sort_unstable();
-    unfinished
 }
 
 /// After this many results without a pause, the gather yields to other tasks.
@@ -88,7 +120,7 @@ const MAX_READY_IN_A_ROW: u32 = 64;
 
 /// The state of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Input {
+enum InputState {
     Open,
     Ended,
     /// `until` has completed.
@@ -97,20 +129,19 @@ enum Input {
 
 impl<S, L, U> Completed<S, L, U>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
     L: Launch,
 {
     pub(super) fn new(gather: Gather<S, L, U>) -> Self {
         Self {
-            jobs: Box::pin(gather.jobs),
+            input: Box::pin(gather.input),
             until: Box::pin(gather.until),
             launch: gather.launch,
             start: gather.start,
             limit: gather.limit,
-            running: Running::new(),
+            running: RunningJobs(Running::new()),
             pulled: 0,
-            input: Input::Open,
+            state: InputState::Open,
             remaining: VecDeque::new(),
             ready_in_a_row: 0,
             finished: VecDeque::new(),
@@ -123,6 +154,11 @@ where
     /// Returns the number of pulled inputs, which is the index of the next input.
     pub(super) fn pulled(&self) -> usize {
         self.pulled
+    }
+
+    /// Returns the rest of the input.
+    pub(super) fn input(&mut self) -> Pin<&mut S> {
+        self.input.as_mut()
     }
 
     /// Returns whether [`until`](super::Gather::until) ended the gather before every input had been
@@ -139,98 +175,109 @@ where
     }
 }
 
-type Item<J> = (usize, Result<<J as Job>::Ok, JobError<<J as Job>::Err>>);
-
-fn to_item<J: Job>((index, result): (usize, Result<J::Ok, JobErrorKind<J::Err>>)) -> Item<J> {
-    (index, result.map_err(|kind| JobError::new(index, kind)))
-}
-
-impl<S, L, U> Stream for Completed<S, L, U>
+impl<S, L, U> Completed<S, L, U>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
     L: Launch,
     U: Future,
 {
-    type Item = Item<S::Item>;
+    /// Returns the next job that has finished or was cancelled.
+    pub(super) async fn next_finished(&mut self) -> Option<Finished<S>> {
+        poll_fn(|cx| self.poll_finished(cx)).await
+    }
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        let is_idle = this.running.is_empty() && this.finished.is_empty();
-        let is_over = this.input == Input::Ended && is_idle;
+    fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<Option<Finished<S>>> {
+        let is_idle = self.running.len() == 0 && self.finished.is_empty();
+        let is_over = self.state == InputState::Ended && is_idle;
         // Polls `until` first, because no input may be pulled once `until` has completed.
-        if this.input != Input::CutOff && !is_over && this.until.as_mut().poll(cx).is_ready() {
-            if this.input == Input::Open {
-                this.never_started = exact_len(this.jobs.size_hint());
+        if self.state != InputState::CutOff && !is_over && self.until.as_mut().poll(cx).is_ready() {
+            if self.state == InputState::Open {
+                self.never_started = exact_len(self.input.remaining());
             }
-            this.input = Input::CutOff;
+            self.state = InputState::CutOff;
             // Finished jobs keep their results. The other jobs are cancelled and get an error.
-            this.remaining.append(&mut this.finished);
-            while let Poll::Ready(Some(done)) = this.running.poll_next(cx) {
-                this.remaining.push_back(to_item::<S::Item>(done));
+            self.remaining.append(&mut self.finished);
+            while let Poll::Ready(Some(done)) = self.running.poll_next(cx) {
+                self.remaining.push_back(done);
             }
-            let unfinished = cancel::<L, S::Item>(&mut this.running);
-            this.is_cut_off = this.never_started != Some(0) || !unfinished.is_empty();
-            this.remaining.extend(unfinished.into_iter().map(|index| {
-                let error = JobError::new(index, JobErrorKind::DeadlineExceeded);
-                (index, Err(error))
-            }));
+            let unfinished = self.running.cancel();
+            self.is_cut_off = self.never_started != Some(0) || !unfinished.is_empty();
+            self.remaining.extend(
+                unfinished.into_iter().map(|(id, sent)| {
+                    Finished::new(id, Err(JobErrorKind::DeadlineExceeded { sent }))
+                }),
+            );
         }
-        if this.input == Input::CutOff {
-            return Poll::Ready(this.remaining.pop_front());
+        if self.state == InputState::CutOff {
+            return Poll::Ready(self.remaining.pop_front());
         }
         // Jobs that finish immediately must not starve other tasks, such as the timer of `until`.
-        if this.ready_in_a_row >= MAX_READY_IN_A_ROW {
-            this.ready_in_a_row = 0;
+        if self.ready_in_a_row >= MAX_READY_IN_A_ROW {
+            self.ready_in_a_row = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         // Jobs that finish immediately must not starve the woken jobs.
-        if mem::take(&mut this.polls_woken_first)
-            && let Poll::Ready(Some(done)) = this.running.poll_next(cx)
+        if mem::take(&mut self.polls_woken_first)
+            && let Poll::Ready(Some(done)) = self.running.poll_next(cx)
         {
-            this.ready_in_a_row += 1;
-            return Poll::Ready(Some(to_item::<S::Item>(done)));
+            self.ready_in_a_row += 1;
+            return Poll::Ready(Some(done));
         }
-        while this.input == Input::Open && this.running.len() + this.finished.len() < this.limit {
-            match this.jobs.as_mut().poll_next(cx) {
-                Poll::Ready(Some(job)) => {
-                    let index = this.pulled;
-                    this.pulled += 1;
-                    let job = (this.start)(&this.launch, job);
+        while self.state == InputState::Open
+            && self.running.len() + self.finished.len() < self.limit
+        {
+            match self.input.as_mut().poll_job(self.pulled, cx) {
+                Poll::Ready(Some((id, job))) => {
+                    let id = (self.pulled, id);
+                    self.pulled += 1;
+                    let job = (self.start)(&self.launch, job);
                     // Starts all jobs before it returns the first result, because the consumer may
                     // take a long time before it polls again.
-                    if let Poll::Ready(done) = this.running.start(IndexedJob { index, job }) {
-                        this.finished.push_back(to_item::<S::Item>(done));
+                    if let Poll::Ready(done) = self.running.start(id, job) {
+                        self.finished.push_back(done);
                     }
                 }
-                Poll::Ready(None) => this.input = Input::Ended,
+                Poll::Ready(None) => self.state = InputState::Ended,
                 Poll::Pending => break,
             }
         }
-        if let Some(finished) = this.finished.pop_front() {
-            this.polls_woken_first = true;
-            this.ready_in_a_row += 1;
+        if let Some(finished) = self.finished.pop_front() {
+            self.polls_woken_first = true;
+            self.ready_in_a_row += 1;
             return Poll::Ready(Some(finished));
         }
-        match this.running.poll_next(cx) {
+        match self.running.poll_next(cx) {
             Poll::Ready(Some(done)) => {
-                this.ready_in_a_row += 1;
-                return Poll::Ready(Some(to_item::<S::Item>(done)));
+                self.ready_in_a_row += 1;
+                return Poll::Ready(Some(done));
             }
-            Poll::Ready(None) if this.input == Input::Ended => return Poll::Ready(None),
+            Poll::Ready(None) if self.state == InputState::Ended => return Poll::Ready(None),
             // Jobs are running, or the input is not ready. Both wake this task.
             Poll::Ready(None) | Poll::Pending => {}
         }
-        this.ready_in_a_row = 0;
+        self.ready_in_a_row = 0;
         Poll::Pending
+    }
+}
+
+impl<S, L, U> Stream for Completed<S, L, U>
+where
+    S: Input,
+    L: Launch,
+    U: Future,
+{
+    type Item = (S::Id, JobResult<S::Job>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.poll_finished(cx);
+        polled.map(|next| next.map(|finished| (finished.id, finished.result)))
     }
 }
 
 impl<S, L, U> fmt::Debug for Completed<S, L, U>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
     L: Launch,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -245,22 +292,4 @@ where
 /// Returns the exact length of a size hint, if it is known.
 fn exact_len((lower, upper): (usize, Option<usize>)) -> Option<usize> {
     (upper == Some(lower)).then_some(lower)
-}
-
-pin_project! {
-    /// A running job with the index of its input.
-    struct IndexedJob<F> {
-        index: usize,
-        #[pin]
-        job: F,
-    }
-}
-
-impl<F: Future> Future for IndexedJob<F> {
-    type Output = (usize, F::Output);
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        this.job.poll(cx).map(|output| (*this.index, output))
-    }
 }

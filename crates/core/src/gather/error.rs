@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 /// | reason | kind |
 /// |---|---|
 /// | [`Panicked`](JobErrorKind::Panicked) | [`ErrorKind::Panicked`], with the message of the panic, which does not resume |
-/// | [`DeadlineExceeded`](JobErrorKind::DeadlineExceeded) | [`ErrorKind::Deadline`] |
+/// | [`DeadlineExceeded`](JobErrorKind::DeadlineExceeded) | [`ErrorKind::Deadline`]; the message says whether a request was sent |
 /// | [`NeverStarted`](JobErrorKind::NeverStarted) | [`ErrorKind::Deadline`], with the mark [`Error::is_not_processed`] |
 /// | [`Cancelled`](JobErrorKind::Cancelled) | [`ErrorKind::Cancelled`] |
 ///
@@ -46,8 +46,13 @@ pub enum JobErrorKind<E> {
     /// The job panicked. Other jobs are not affected.
     Panicked(Panic),
     /// [`until`](super::Gather::until) completed after the job had started and before it finished.
-    /// A request of the job may have been sent.
-    DeadlineExceeded,
+    DeadlineExceeded {
+        /// Whether the job had sent a request of a session. If not, the job may have waited for a
+        /// permit of the session, for example because of
+        /// [`max_per_host`](crate::SessionBuilder::max_per_host). Requests count if the future of the
+        /// job polled them, and not if it spawned them as tasks of a runtime.
+        sent: bool,
+    },
     /// [`until`](super::Gather::until) completed before the job started.
     NeverStarted,
     /// The runtime ended before the job finished.
@@ -91,7 +96,9 @@ impl<E> fmt::Display for JobError<E> {
             JobErrorKind::Panicked(panic) => {
                 write!(f, "job {index} panicked: {}", panic.message())
             }
-            JobErrorKind::DeadlineExceeded => write!(f, "job {index} exceeded the deadline"),
+            JobErrorKind::DeadlineExceeded { .. } => {
+                write!(f, "job {index} exceeded the deadline")
+            }
             JobErrorKind::NeverStarted => {
                 write!(f, "job {index} did not start before the deadline")
             }
@@ -109,12 +116,13 @@ impl<E: StdError + 'static> StdError for JobError<E> {
     }
 }
 
-/// The results of [`settled`](super::Gather::settled).
+/// The results of [`settled`](super::Gather::settled). `R` is a [`Result`], or an item and a result if
+/// the gather was created by [`gather_with`](super::gather_with).
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Settled<T, E> {
+pub struct Settled<R> {
     /// A result for each input that was pulled, in input order.
-    pub results: Vec<Result<T, JobError<E>>>,
+    pub results: Vec<R>,
     /// How many inputs were never pulled. It is 0 unless [`until`](super::Gather::until) completed
     /// first, and `None` if the length of the remaining input is unknown.
     pub never_started: Option<usize>,
@@ -144,7 +152,7 @@ impl<E> AllFailed<E> {
     fn is_cut_off(&self) -> bool {
         let mut failures = self.failures.iter();
         self.never_started != Some(0)
-            || failures.any(|error| matches!(error.kind, JobErrorKind::DeadlineExceeded))
+            || failures.any(|error| matches!(error.kind, JobErrorKind::DeadlineExceeded { .. }))
     }
 }
 
@@ -175,7 +183,13 @@ impl JobError<Error> {
             JobErrorKind::Panicked(panic) => {
                 Error::new(ErrorKind::Panicked).with_context(panic.message().to_owned())
             }
-            JobErrorKind::DeadlineExceeded => Error::new(ErrorKind::Deadline),
+            JobErrorKind::DeadlineExceeded { sent } => {
+                let error = Error::new(ErrorKind::Deadline);
+                match sent {
+                    true => error,
+                    false => error.with_context("before a request was sent"),
+                }
+            }
             JobErrorKind::NeverStarted => Error::new(ErrorKind::Deadline)
                 .with_context("the job did not start")
                 .not_processed(),

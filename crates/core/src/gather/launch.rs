@@ -10,9 +10,14 @@ use pin_project_lite::pin_project;
 
 use super::error::JobErrorKind;
 use crate::backend::runtime::Runtime;
+use crate::backend::sent;
 use crate::backend::task::{Panic, Task, TaskError};
 
 /// A future of a `Result`, which a gather can run. Every such future implements this trait.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a job of a gather",
+    note = "a job is a future of a `Result`: if it cannot fail, return `Ok::<_, Infallible>(output)`"
+)]
 pub trait Job: Future<Output = Result<Self::Ok, Self::Err>> {
     /// The output of a successful job.
     type Ok;
@@ -41,9 +46,12 @@ pub trait Launch: sealed::Sealed {
     fn mark_cancelled<J: Job>(_: &Self::Running<J>) {
         // No mark is needed in the caller's task, because no job runs while others are dropped.
     }
+
+    /// Returns whether the job has sent a request.
+    fn has_sent<J: Job>(running: &Self::Running<J>) -> bool;
 }
 
-mod sealed {
+pub(super) mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Here {}
     impl<R> Sealed for super::On<R> {}
@@ -59,12 +67,17 @@ pub struct Here;
 
 impl Launch for Here {
     type Running<J: Job> = CaughtJob<J>;
+
+    fn has_sent<J: Job>(running: &CaughtJob<J>) -> bool {
+        running.has_sent
+    }
 }
 
 impl Here {
     pub(super) fn start<J: Job>(&self, job: J) -> CaughtJob<J> {
         CaughtJob {
             job: AssertUnwindSafe(job).catch_unwind(),
+            has_sent: false,
         }
     }
 }
@@ -78,6 +91,10 @@ impl<R> Launch for On<R> {
 
     fn mark_cancelled<J: Job>(running: &SpawnedJob<J>) {
         running.0.mark_cancelled();
+    }
+
+    fn has_sent<J: Job>(running: &SpawnedJob<J>) -> bool {
+        running.0.has_sent()
     }
 }
 
@@ -97,6 +114,7 @@ pin_project! {
     pub struct CaughtJob<J> {
         #[pin]
         job: CatchUnwind<AssertUnwindSafe<J>>,
+        has_sent: bool,
     }
 }
 
@@ -104,7 +122,10 @@ impl<J: Job> Future for CaughtJob<J> {
     type Output = Result<J::Ok, JobErrorKind<J::Err>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().job.poll(cx).map(|caught| match caught {
+        let this = self.project();
+        let (polled, has_sent) = sent::observe(|| this.job.poll(cx));
+        *this.has_sent |= has_sent;
+        polled.map(|caught| match caught {
             Ok(result) => result.map_err(JobErrorKind::Failed),
             Err(payload) => Err(JobErrorKind::Panicked(Panic::new(payload))),
         })

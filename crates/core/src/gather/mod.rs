@@ -13,7 +13,7 @@
 //! # });
 //! ```
 //!
-//! A gather has four methods that run the jobs and return their results. These methods are called
+//! A gather has five methods that run the jobs and return their results. These methods are called
 //! endings:
 //!
 //! | ending | returns | a failure |
@@ -22,27 +22,36 @@
 //! | [`settled`](Gather::settled) | a result for each input, in input order | is one of the results |
 //! | [`completed`](Gather::completed) | a stream of results in the order of completion | is one of the items |
 //! | [`first`](Gather::first) | the first output | is skipped; the gather fails only if every job fails |
+//! | [`hedge`](Gather::hedge) | the first output, with delayed starts | starts the next job |
+//!
+//! [`gather_with`] takes items and a function that creates the job of an item. Each result then comes
+//! with its item.
 //!
 //! Python's `asyncio.gather` lets the other jobs continue if a job fails. [`all`](Gather::all)
 //! cancels them.
 
 mod completed;
 mod error;
+mod input;
 mod launch;
 mod running;
 
 use std::fmt;
 use std::future::{Pending, pending};
+use std::pin::Pin;
+use std::time::Duration;
 
 use futures_core::Stream;
-use futures_util::StreamExt;
 use futures_util::stream::{self, Iter};
 
 use crate::backend::runtime::Runtime;
 pub use completed::Completed;
+use completed::{Finished, JobResult};
 pub use error::{AllFailed, JobError, JobErrorKind, Settled};
-pub use launch::{Here, On};
-use launch::{Job, Launch, Start};
+use input::Staggered;
+pub use input::{Input, Items};
+pub use launch::{Here, Job, On};
+use launch::{Launch, Start};
 
 /// The default limit, which is aiohttp's.
 const DEFAULT_LIMIT: usize = 100;
@@ -83,13 +92,62 @@ where
     S: Stream,
     S::Item: Job,
 {
-    Gather {
-        jobs,
-        limit: DEFAULT_LIMIT,
-        launch: Here,
-        start: Here::start,
-        until: pending(),
-    }
+    Gather::new(jobs)
+}
+
+/// Calls `job` with each item, and runs the futures that it returns concurrently, like [`gather`].
+/// The results contain their items: [`completed`](Gather::completed) yields `(item, result)`, and
+/// the other endings return the item with each result or output.
+///
+/// An item is cloned when its job starts. If that is expensive, gather references or `Arc`s.
+///
+/// ```
+/// use futures_util::StreamExt;
+/// use inflight_core::gather_with;
+///
+/// # futures_lite::future::block_on(async {
+/// let parse = |text: &'static str| async move { text.parse::<u8>() };
+/// let mut numbers = gather_with(["1", "two", "3"], parse).completed();
+/// while let Some((text, number)) = numbers.next().await {
+///     match number {
+///         Ok(number) => assert_eq!(number.to_string(), text),
+///         Err(_) => assert_eq!(text, "two"),
+///     }
+/// }
+/// # });
+/// ```
+///
+/// A job that [`until`](Gather::until) cancels has a result with its item. To keep the items whose
+/// jobs never started, lend the iterator:
+///
+/// ```
+/// use std::future::{pending, poll_fn};
+/// use std::task::Poll;
+///
+/// use inflight_core::gather_with;
+///
+/// # futures_lite::future::block_on(async {
+/// # let mut polls = 0;
+/// # let deadline = poll_fn(|cx| {
+/// #     polls += 1;
+/// #     cx.waker().wake_by_ref();
+/// #     if polls > 1 { Poll::Ready(()) } else { Poll::Pending }
+/// # });
+/// let mut items = ['a', 'b', 'c'].into_iter();
+/// let hang = |_: char| pending::<Result<(), ()>>();
+/// let settled = gather_with(items.by_ref(), hang).limit(1).until(deadline).settled().await;
+/// assert_eq!(settled.results[0].0, 'a');
+/// assert!(items.eq(['b', 'c']));
+/// # });
+/// ```
+pub fn gather_with<I, F, J>(items: I, job: F) -> Gather<Items<I::IntoIter, F>>
+where
+    I: IntoIterator,
+    I::Item: Clone,
+    F: FnMut(I::Item) -> J,
+    J: Job,
+{
+    Gather::new(Items::new(items.into_iter(), job))
 }
 
 /// A gather that has not started. An ending, such as [`all`](Self::all), starts it.
@@ -106,21 +164,31 @@ where
 #[must_use = "a gather does nothing before one of its endings is awaited"]
 pub struct Gather<S, L = Here, U = Pending<()>>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
     L: Launch,
 {
-    jobs: S,
+    input: S,
     limit: usize,
     launch: L,
-    start: Start<L, S::Item>,
+    start: Start<L, S::Job>,
     until: U,
+}
+
+impl<S: Input> Gather<S> {
+    fn new(input: S) -> Self {
+        Self {
+            input,
+            limit: DEFAULT_LIMIT,
+            launch: Here,
+            start: Here::start,
+            until: pending(),
+        }
+    }
 }
 
 impl<S, L, U> Gather<S, L, U>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
     L: Launch,
 {
     /// Sets how many jobs may run at once. Default 100.
@@ -139,15 +207,13 @@ where
     /// Ends the gather when `until` completes: a sleep, a signal, or any other future.
     ///
     /// The results of finished jobs are returned. All running jobs are cancelled at the same time
-    /// and fail with [`JobErrorKind::DeadlineExceeded`]. If a cancelled job releases a permit of a
+    /// and fail with [`JobErrorKind::DeadlineExceeded`], which tells jobs that had sent a request from
+    /// those that still waited for a permit. If a cancelled job releases a permit of a
     /// session, no other cancelled job can use the permit. No more inputs are pulled.
     ///
     /// [`Settled::is_cut_off`] and [`Completed::is_cut_off`] return whether `until` ended the
     /// gather. [`Settled::never_started`] and [`Completed::never_started`] return how many jobs did
-    /// not start. The gather does not know what a job did after its start. The job may have sent
-    /// its request, or it may have waited for a permit of the session. If the gather's limit is not
-    /// above the session's limit, and nothing else uses the session, no job that has started waits
-    /// for a permit.
+    /// not start.
     ///
     /// ```
     /// use std::future::{pending, ready};
@@ -165,13 +231,13 @@ where
     /// assert_eq!((index, first.unwrap()), (0, "done"));
     /// stop.send(()).unwrap();
     /// let (index, second) = results.next().await.unwrap();
-    /// assert!(matches!(second.unwrap_err().kind(), JobErrorKind::DeadlineExceeded));
+    /// assert!(matches!(second.unwrap_err().kind(), JobErrorKind::DeadlineExceeded { .. }));
     /// # assert_eq!(index, 1);
     /// # });
     /// ```
     pub fn until<V: Future>(self, until: V) -> Gather<S, L, V> {
         Gather {
-            jobs: self.jobs,
+            input: self.input,
             limit: self.limit,
             launch: self.launch,
             start: self.start,
@@ -182,20 +248,19 @@ where
 
 impl<S, U> Gather<S, Here, U>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
 {
     /// Runs each job as a separate task on `runtime`. Jobs then progress while the caller's task is
     /// busy, and use all of the runtime's threads.
     pub fn on<R>(self, runtime: &R) -> Gather<S, On<R>, U>
     where
         R: Runtime + Clone,
-        S::Item: Send + 'static,
-        <S::Item as Job>::Ok: Send + 'static,
-        <S::Item as Job>::Err: Send + 'static,
+        S::Job: Send + 'static,
+        <S::Job as Job>::Ok: Send + 'static,
+        <S::Job as Job>::Err: Send + 'static,
     {
         Gather {
-            jobs: self.jobs,
+            input: self.input,
             limit: self.limit,
             launch: On(runtime.clone()),
             start: On::start,
@@ -206,13 +271,12 @@ where
 
 impl<S, L, U> Gather<S, L, U>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
     L: Launch,
     U: Future,
 {
     /// Returns a stream of the results in the order of completion, each with the index of its
-    /// input.
+    /// input, or with its item after [`gather_with`].
     ///
     /// A job starts when the stream is polled and fewer jobs than the limit run. The stream is
     /// fused and `Unpin`.
@@ -241,11 +305,13 @@ where
     /// The error of the first job that fails, panics, or is cancelled by [`until`](Self::until). If
     /// `until` completes before every input has been pulled, the error is
     /// [`JobErrorKind::NeverStarted`] with the index of the next input.
-    pub async fn all(self) -> Result<Vec<<S::Item as Job>::Ok>, JobError<<S::Item as Job>::Err>> {
+    pub async fn all(
+        self,
+    ) -> Result<Vec<S::Output<<S::Job as Job>::Ok>>, JobError<<S::Job as Job>::Err>> {
         let mut slots = OrderedResults::new();
         let mut results = self.completed();
-        while let Some((index, result)) = results.next().await {
-            slots.fill(index, result?);
+        while let Some(Finished { index, id, result }) = results.next_finished().await {
+            slots.fill(index, S::output(id, result?));
         }
         if results.is_cut_off() {
             let next = results.pulled();
@@ -266,11 +332,11 @@ where
     /// assert_eq!(results[1].as_ref().unwrap_err().index(), 1);
     /// # });
     /// ```
-    pub async fn settled(self) -> Settled<<S::Item as Job>::Ok, <S::Item as Job>::Err> {
+    pub async fn settled(self) -> Settled<S::Output<JobResult<S::Job>>> {
         let mut slots = OrderedResults::new();
         let mut results = self.completed();
-        while let Some((index, result)) = results.next().await {
-            slots.fill(index, result);
+        while let Some(Finished { index, id, result }) = results.next_finished().await {
+            slots.fill(index, S::output(id, result));
         }
         Settled {
             results: slots.into_vec(),
@@ -279,33 +345,94 @@ where
         }
     }
 
-    /// Returns the first output and cancels the other jobs.
+    /// Returns the first output and cancels the other jobs. To start the jobs one after another, use
+    /// [`hedge`](Self::hedge).
     ///
     /// # Errors
     ///
     /// [`AllFailed`] if there is no job, if every job fails, or if [`until`](Self::until) completes
     /// before a job succeeds.
-    pub async fn first(self) -> Result<<S::Item as Job>::Ok, AllFailed<<S::Item as Job>::Err>> {
-        let mut failures = Vec::new();
-        let mut results = self.completed();
-        while let Some((_, result)) = results.next().await {
-            match result {
-                Ok(output) => return Ok(output),
-                Err(error) => failures.push(error),
-            }
-        }
-        failures.sort_by_key(JobError::index);
-        Err(AllFailed {
-            failures,
-            never_started: results.never_started(),
-        })
+    pub async fn first(self) -> First<S> {
+        first_output(self.completed(), |_| {}).await
     }
+
+    /// Starts one job after another until one succeeds. Returns its output and cancels the other jobs.
+    ///
+    /// The next job starts when `delay` has passed since the last start, or as soon as a job fails.
+    /// Hedging shortens the slowest responses if the inputs are equivalent, such as two mirrors, and
+    /// repeating them does no harm. If `delay` is the 95th percentile of the response time, it adds
+    /// about 5 % more requests (Dean and Barroso, "The Tail at Scale", 2013).
+    ///
+    /// ```
+    /// use std::future::{pending, ready};
+    /// use std::time::Duration;
+    ///
+    /// use futures_util::FutureExt;
+    /// use inflight_core::gather;
+    /// use inflight_threads::Threads;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let (slow, fast) = (pending().boxed(), ready(Ok::<_, ()>("fast")).boxed());
+    /// // In a program, the runtime is that of the session: `session.runtime()`.
+    /// let runtime = Threads::new();
+    /// let jobs = gather([slow, fast]);
+    /// let output = jobs.hedge(Duration::from_millis(10), &runtime).await.unwrap();
+    /// assert_eq!(output, "fast");
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`first`](Self::first).
+    pub async fn hedge<R>(self, delay: Duration, runtime: &R) -> First<S>
+    where
+        R: Runtime + Clone,
+    {
+        let staggered = Gather {
+            input: Staggered::new(self.input, delay, runtime.clone()),
+            limit: self.limit,
+            launch: self.launch,
+            start: self.start,
+            until: self.until,
+        };
+        first_output(staggered.completed(), Staggered::start_next).await
+    }
+}
+
+/// The result of [`first`](Gather::first) and [`hedge`](Gather::hedge).
+type First<S> = Result<
+    <S as Input>::Output<<<S as Input>::Job as Job>::Ok>,
+    AllFailed<<<S as Input>::Job as Job>::Err>,
+>;
+
+/// Returns the first output. Calls `on_failure` with the input after each failure.
+async fn first_output<S, L, U>(
+    mut results: Completed<S, L, U>,
+    mut on_failure: impl FnMut(Pin<&mut S>),
+) -> First<S>
+where
+    S: Input,
+    L: Launch,
+    U: Future,
+{
+    let mut failures = Vec::new();
+    while let Some(Finished { id, result, .. }) = results.next_finished().await {
+        match result {
+            Ok(output) => return Ok(S::output(id, output)),
+            Err(error) => failures.push(error),
+        }
+        on_failure(results.input());
+    }
+    failures.sort_by_key(JobError::index);
+    Err(AllFailed {
+        failures,
+        never_started: results.never_started(),
+    })
 }
 
 impl<S, L, U> fmt::Debug for Gather<S, L, U>
 where
-    S: Stream,
-    S::Item: Job,
+    S: Input,
     L: Launch,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

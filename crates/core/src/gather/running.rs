@@ -5,7 +5,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 /// The running jobs. Each job is polled when it starts and when it is woken.
 ///
@@ -13,16 +13,19 @@ use std::task::{Context, Poll, Wake, Waker};
 /// can then reuse the connection and the memory of the finished job while both are still in the
 /// processor's cache. `FuturesUnordered`, in contrast, queues a new job behind all woken jobs. It also
 /// allocates memory for each job, while this type allocates a slot and its waker once.
-pub(super) struct Running<F> {
-    slots: Vec<Slot<F>>,
+///
+/// Each job has an id, which is returned with the job's output.
+pub(super) struct Running<I, F> {
+    slots: Vec<Slot<I, F>>,
     /// The indices of the slots without a job.
     free: Vec<usize>,
     woken: Arc<WokenSlots>,
 }
 
 /// A slot, in which jobs run one after another.
-struct Slot<F> {
+struct Slot<I, F> {
     job: Pin<Box<Option<F>>>,
+    id: Option<I>,
     job_waker: Arc<JobWaker>,
     // The `Waker` of `job_waker`.
     waker: Waker,
@@ -94,7 +97,7 @@ impl WokenSlots {
     }
 }
 
-impl<F: Future> Running<F> {
+impl<I, F: Future> Running<I, F> {
     pub(super) fn new() -> Self {
         Self {
             slots: Vec::new(),
@@ -112,11 +115,13 @@ impl<F: Future> Running<F> {
     }
 
     /// Starts a job and polls it.
-    pub(super) fn start(&mut self, job: F) -> Poll<F::Output> {
+    pub(super) fn start(&mut self, id: I, job: F) -> Poll<(I, F::Output)> {
         let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot].job.set(Some(job));
-                slot
+            Some(index) => {
+                let slot = &mut self.slots[index];
+                slot.job.set(Some(job));
+                slot.id = Some(id);
+                index
             }
             None => {
                 let job_waker = Arc::new(JobWaker {
@@ -126,6 +131,7 @@ impl<F: Future> Running<F> {
                 });
                 self.slots.push(Slot {
                     job: Box::pin(Some(job)),
+                    id: Some(id),
                     waker: Waker::from(job_waker.clone()),
                     job_waker,
                 });
@@ -136,7 +142,7 @@ impl<F: Future> Running<F> {
     }
 
     /// Returns the output of a woken job that has finished; `None` if no job runs.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(I, F::Output)>> {
         // Jobs that wake themselves must not starve other tasks.
         for _ in 0..=self.len() {
             if self.is_empty() {
@@ -148,28 +154,28 @@ impl<F: Future> Running<F> {
                 }
                 continue;
             };
-            if let Poll::Ready(output) = self.poll_slot(slot) {
-                return Poll::Ready(Some(output));
+            if let Poll::Ready(done) = self.poll_slot(slot) {
+                return Poll::Ready(Some(done));
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn poll_slot(&mut self, index: usize) -> Poll<F::Output> {
+    fn poll_slot(&mut self, index: usize) -> Poll<(I, F::Output)> {
         let slot = &mut self.slots[index];
         // Cleared before the poll, so that a wake during the poll queues the job again.
         slot.job_waker.is_queued.store(false, Ordering::SeqCst);
         let Some(job) = slot.job.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let polled = job.poll(&mut Context::from_waker(&slot.waker));
-        if polled.is_ready() {
-            // Frees the slot first, because the job's destructor may panic.
-            self.free.push(index);
-            slot.job.set(None);
-        }
-        polled
+        let output = ready!(job.poll(&mut Context::from_waker(&slot.waker)));
+        // Frees the slot first, because the job's destructor may panic.
+        self.free.push(index);
+        let id = slot.id.take();
+        slot.job.set(None);
+        // A slot with a job always has an id.
+        id.map_or(Poll::Pending, |id| Poll::Ready((id, output)))
     }
 
     /// Returns the jobs that have not finished.
@@ -179,10 +185,11 @@ impl<F: Future> Running<F> {
             .filter_map(|slot| slot.job.as_ref().get_ref().as_ref())
     }
 
-    /// Drops all jobs.
-    pub(super) fn clear(&mut self) {
+    /// Drops all jobs and returns their ids.
+    pub(super) fn clear(&mut self) -> Vec<I> {
         self.free.clear();
-        drop(mem::take(&mut self.slots));
         self.woken = Arc::default();
+        let slots = mem::take(&mut self.slots).into_iter();
+        slots.filter_map(|slot| slot.id).collect()
     }
 }

@@ -22,6 +22,7 @@ use super::state::SessionState;
 use super::template::RequestTemplate;
 use super::timer::{ExchangeTimer, Interrupt};
 use crate::backend::capabilities::Support;
+use crate::backend::sent;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::message::body::Body;
 use crate::message::response::{Redirect, Response};
@@ -334,6 +335,7 @@ impl Exchange<'_> {
             }
             client.fetch_boxed(request)
         };
+        sent::record();
         self.head = self.timer.run_within(limit, fetched).await?;
         framing::check_head(&self.head)?;
         if let Some(observed) = &self.observed {
