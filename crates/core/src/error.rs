@@ -34,6 +34,7 @@ struct Inner {
 }
 
 /// The kind of an [`Error`]. It is the same on every backend.
+#[doc(alias("ClientError", "ClientConnectorError"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -1,49 +1,23 @@
 //! An asynchronous HTTP client with the same behaviour on every runtime.
 //!
 //! A program that fetches pages one after another needs the sum of their times. A program that fetches
-//! them at the same time needs the time of the slowest page:
+//! them at the same time needs the time of the slowest page. This crate has both in a few lines, on the
+//! runtime of your choice.
 //!
 #![cfg_attr(
-    any(
-        feature = "tokio",
-        feature = "smol",
-        feature = "async-std",
-        feature = "ureq"
+    all(
+        any(
+            feature = "tokio",
+            feature = "smol",
+            feature = "async-std",
+            feature = "ureq"
+        ),
+        feature = "cookies",
+        feature = "client-mock",
+        feature = "rt-virtual"
     ),
-    doc = "```"
+    doc = include_str!("answers.md")
 )]
-#![cfg_attr(
-    not(any(
-        feature = "tokio",
-        feature = "smol",
-        feature = "async-std",
-        feature = "ureq"
-    )),
-    doc = "```ignore"
-)]
-//! use inflight::gather_with;
-//!
-//! # let origin = inflight_origin::Origin::start()?;
-//! # let pages = origin.url("/page");
-//! inflight::block_on(async {
-//!     let session = inflight::session()?;
-//!     let urls = (0..10).map(|n| format!("{pages}/{n}"));
-//!     let results = gather_with(urls, |url| session.get(url).text())
-//!         .limit(100)
-//!         .settled()
-//!         .await
-//!         .results;
-//!     for (url, result) in &results {
-//!         match result {
-//!             Ok(text) => assert!(text.contains("page")),
-//!             Err(error) => eprintln!("{url}: {error}"),
-//!         }
-//!     }
-//!     assert_eq!(results.len(), 10);
-//!     Ok::<_, inflight::Error>(())
-//! })?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 //!
 //! # Backends
 //!

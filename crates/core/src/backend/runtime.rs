@@ -158,6 +158,7 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 /// Enters a runtime from a thread outside it.
 ///
 /// The trait is separate from [`Runtime`], because only the owner of a runtime can enter it.
+#[doc(alias("run", "Runner"))]
 pub trait BlockOn {
     /// Runs the future to completion and blocks this thread until then.
     ///

@@ -40,6 +40,7 @@ use crate::backend::sent;
 /// # Cancel safety
 ///
 /// Awaiting `&mut task` may be cancelled and repeated.
+#[doc(alias("JoinHandle", "create_task"))]
 pub struct Task<T> {
     shared: Arc<Shared<T>>,
     is_detached: bool,
@@ -249,6 +250,7 @@ impl<T> Drop for CompletionGuard<T> {
 ///
 /// If the future is dropped, work that has not begun is skipped, and work that has begun runs to its
 /// end.
+#[doc(alias("spawn_blocking", "run_in_executor", "to_thread"))]
 pub fn unblock<T, W>(
     runtime: &dyn Runtime,
     work: W,

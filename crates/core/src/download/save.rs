@@ -37,6 +37,7 @@ impl Response {
     /// # Cancel safety
     ///
     /// Dropping the future ends the exchange and deletes the temporary file.
+    #[doc(alias("download", "copy_to"))]
     pub fn save_to(
         self,
         path: impl Into<PathBuf>,

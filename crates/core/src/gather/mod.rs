@@ -65,6 +65,7 @@ const DEFAULT_LIMIT: usize = 100;
 /// iterator (`urls.iter().map(|url| ..)`). The compiler then reports that the closure is "not
 /// general enough" (rust-lang/rust#102211). Map `urls.into_iter()` instead, or collect the jobs
 /// into a `Vec` first.
+#[doc(alias("join_all", "JoinSet", "TaskGroup", "FuturesUnordered"))]
 pub fn gather<I>(jobs: I) -> Gather<Iter<I::IntoIter>>
 where
     I: IntoIterator,
@@ -87,6 +88,7 @@ where
 /// assert_eq!(first, [1, 4, 9]);
 /// # });
 /// ```
+#[doc(alias = "buffer_unordered")]
 pub fn gather_stream<S>(jobs: S) -> Gather<S>
 where
     S: Stream,
@@ -140,6 +142,7 @@ where
 /// assert!(items.eq(['b', 'c']));
 /// # });
 /// ```
+#[doc(alias = "for_each_concurrent")]
 pub fn gather_with<I, F, J>(items: I, job: F) -> Gather<Items<I::IntoIter, F>>
 where
     I: IntoIterator,
@@ -198,6 +201,7 @@ where
     /// # Panics
     ///
     /// If `limit` is 0, because no job would ever run.
+    #[doc(alias("Semaphore", "buffer_unordered"))]
     #[track_caller]
     pub fn limit(self, limit: usize) -> Self {
         assert_ne!(limit, 0, "a gather with a limit of zero never ends");
@@ -235,6 +239,7 @@ where
     /// # assert_eq!(index, 1);
     /// # });
     /// ```
+    #[doc(alias("timeout", "wait_for"))]
     pub fn until<V: Future>(self, until: V) -> Gather<S, L, V> {
         Gather {
             input: self.input,
@@ -252,6 +257,7 @@ where
 {
     /// Runs each job as a separate task on `runtime`. Jobs then progress while the caller's task is
     /// busy, and use all of the runtime's threads.
+    #[doc(alias("spawn", "JoinSet"))]
     pub fn on<R>(self, runtime: &R) -> Gather<S, On<R>, U>
     where
         R: Runtime + Clone,
@@ -293,6 +299,7 @@ where
     /// }
     /// # });
     /// ```
+    #[doc(alias("as_completed", "FuturesUnordered"))]
     pub fn completed(self) -> Completed<S, L, U> {
         Completed::new(self)
     }
@@ -305,6 +312,7 @@ where
     /// The error of the first job that fails, panics, or is cancelled by [`until`](Self::until). If
     /// `until` completes before every input has been pulled, the error is
     /// [`JobErrorKind::NeverStarted`] with the index of the next input.
+    #[doc(alias("try_join_all", "TaskGroup"))]
     pub async fn all(
         self,
     ) -> Result<Vec<S::Output<<S::Job as Job>::Ok>>, JobError<<S::Job as Job>::Err>> {
@@ -332,6 +340,7 @@ where
     /// assert_eq!(results[1].as_ref().unwrap_err().index(), 1);
     /// # });
     /// ```
+    #[doc(alias("return_exceptions", "join_all"))]
     pub async fn settled(self) -> Settled<S::Output<JobResult<S::Job>>> {
         let mut slots = OrderedResults::new();
         let mut results = self.completed();
@@ -352,6 +361,7 @@ where
     ///
     /// [`AllFailed`] if there is no job, if every job fails, or if [`until`](Self::until) completes
     /// before a job succeeds.
+    #[doc(alias("select_ok", "FIRST_COMPLETED"))]
     pub async fn first(self) -> First<S> {
         first_output(self.completed(), |_| {}).await
     }

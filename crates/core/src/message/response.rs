@@ -32,6 +32,7 @@ use crate::message::target::Target;
 /// assert_eq!(error.kind(), ErrorKind::Status);
 /// # Ok::<(), http::Error>(())
 /// ```
+#[doc(alias = "ClientResponse")]
 #[derive(Debug)]
 pub struct Response {
     inner: http::Response<Body>,
@@ -161,6 +162,7 @@ impl Response {
     ///
     /// [`ErrorKind::Status`]. Observers then receive this error. The session reads a short body in
     /// the background, so that the connection can be reused, and drops a long body.
+    #[doc(alias = "raise_for_status")]
     pub fn error_for_status(self) -> Result<Self, Error> {
         let status = self.status();
         if status.is_client_error() || status.is_server_error() {
@@ -192,6 +194,7 @@ impl Response {
     /// # Cancel safety
     ///
     /// Dropping the future loses no data.
+    #[doc(alias("iter_chunked", "readany"))]
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         match self.inner.body_mut().chunk().await {
             Ok(chunk) => Ok(chunk),
@@ -205,6 +208,7 @@ impl Response {
     ///
     /// The same as [`chunk`](Self::chunk), and [`ErrorKind::BodyTooLarge`] if the body is longer
     /// than the session's [`max_body`](crate::SessionBuilder::max_body).
+    #[doc(alias = "read")]
     pub fn bytes(self) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
         self.read(Ok)
     }
@@ -264,6 +268,7 @@ impl Response {
     }
 
     /// Returns the body as a stream of its chunks.
+    #[doc(alias("bytes_stream", "iter_any"))]
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Sync + 'static {
         let Self { inner, target, .. } = self;
         let chunks = inner.into_body().into_stream();

@@ -54,6 +54,7 @@ impl Backend {
 
 /// A builder for a [`Session`]: the options of the client, and the timeouts, limits and other settings
 /// of the session.
+#[doc(alias("ClientBuilder", "TCPConnector", "ClientTimeout"))]
 #[must_use = "a builder does nothing before `build`"]
 pub struct SessionBuilder {
     open: Open,
@@ -101,6 +102,7 @@ impl SessionBuilder {
     }
 
     /// Sets how long connecting may take, including the lookup of the name. Default 30 s.
+    #[doc(alias = "sock_connect")]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.options.connect_timeout = timeout.into();
         self
@@ -138,6 +140,7 @@ impl SessionBuilder {
     /// except the [`timeout`](Self::timeout).
     ///
     /// Only the time spent waiting for the server counts, not the time between two reads.
+    #[doc(alias = "sock_read")]
     pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.policy.read_timeout = timeout.into();
         self
@@ -158,6 +161,7 @@ impl SessionBuilder {
     /// # Panics
     ///
     /// If `at_most` is 0.
+    #[doc(alias("Semaphore", "TCPConnector", "limit"))]
     #[track_caller]
     pub fn max_in_flight(mut self, at_most: impl Into<Option<usize>>) -> Self {
         self.max_in_flight = at_most.into();
@@ -176,6 +180,7 @@ impl SessionBuilder {
     /// # Panics
     ///
     /// If `at_most` is 0.
+    #[doc(alias("limit_per_host", "pool_max_idle_per_host"))]
     #[track_caller]
     pub fn max_per_host(mut self, at_most: impl Into<Option<usize>>) -> Self {
         self.max_per_host = at_most.into();
@@ -196,6 +201,7 @@ impl SessionBuilder {
     /// # Panics
     ///
     /// If `per_second` or `burst` is 0.
+    #[doc(alias("rate_limit", "throttle"))]
     #[track_caller]
     pub fn max_rate(mut self, per_second: u32, burst: u32) -> Self {
         let quota = NonZeroU32::new(per_second).zip(NonZeroU32::new(burst));
@@ -248,6 +254,7 @@ impl SessionBuilder {
     /// [`Response::error_for_status`](crate::Response::error_for_status). Default `false`.
     ///
     /// The session retries a response first, if its [`Retry`] policy says so.
+    #[doc(alias = "raise_for_status")]
     pub fn error_for_status(mut self, is_error: bool) -> Self {
         self.policy.error_for_status = is_error;
         self
@@ -286,6 +293,7 @@ impl SessionBuilder {
     /// `Accept-Encoding` to a request with `Range`, because a range counts coded bytes.
     ///
     /// With `false`, the session adds no `Accept-Encoding` and does not decode.
+    #[doc(alias("auto_decompress", "gzip"))]
     pub fn decompress(mut self, decompress: bool) -> Self {
         self.policy.decompress = decompress;
         self
@@ -295,6 +303,7 @@ impl SessionBuilder {
     ///
     /// If a name is added several times, all of its values are sent. A header that HTTP does not allow
     /// is an error in [`build`](Self::build).
+    #[doc(alias = "default_headers")]
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -375,6 +384,7 @@ impl SessionBuilder {
     /// assert_eq!(threads.block_on(session.get("http://pages.test/").text())?, "me");
     /// # Ok::<(), Error>(())
     /// ```
+    #[doc(alias("middleware", "ClientMiddlewareType"))]
     pub fn wrap<F, W>(mut self, wrap: W) -> Self
     where
         F: Fetch,
@@ -436,6 +446,7 @@ impl SessionBuilder {
     /// );
     /// # Ok::<(), Error>(())
     /// ```
+    #[doc(alias("TraceConfig", "trace_configs"))]
     pub fn observe(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
         self
@@ -517,6 +528,7 @@ impl SessionBuilder {
     }
 
     /// Sets which requests go through which proxy.
+    #[doc(alias = "trust_env")]
     pub fn proxies(self, proxies: Proxies) -> Self {
         self.client_options(|options| options.proxies = proxies)
     }
@@ -534,6 +546,7 @@ impl SessionBuilder {
 
     /// Trusts the certificate authorities in a PEM file's content, in addition to the compiled-in
     /// ones. [`build`](Self::build) fails for text without a certificate.
+    #[doc(alias("tls_certs_merge", "cafile"))]
     pub fn add_root_certificate(self, pem: impl AsRef<[u8]>) -> Self {
         match Certificate::from_pem(pem) {
             Ok(roots) => self.client_options(|options| options.tls.extra_roots.extend(roots)),
@@ -558,6 +571,7 @@ impl SessionBuilder {
 
     /// Accepts any certificate for any name: see
     /// [`TlsOptions::danger_accept_invalid_certs`](crate::TlsOptions::danger_accept_invalid_certs).
+    #[doc(alias("tls_danger_accept_invalid_certs", "verify_ssl"))]
     pub fn danger_accept_invalid_certs(self, accept: bool) -> Self {
         self.client_options(|options| options.tls.danger_accept_invalid_certs = accept)
     }

@@ -119,6 +119,7 @@ impl RequestBuilder {
     /// # assert_eq!(uri, "http://pages.test/search?lang=da&q=r%C3%B8d+gr%C3%B8d&page=1");
     /// # Ok::<(), Error>(())
     /// ```
+    #[doc(alias = "params")]
     pub fn query(mut self, pairs: &impl Serialize) -> Self {
         self.target = self.target.and_then(|target| target.with_query(pairs));
         self
@@ -178,6 +179,7 @@ impl RequestBuilder {
     ///
     /// A `Content-Type` header of the request does not override the form's own `Content-Type`,
     /// which contains the boundary between the parts.
+    #[doc(alias = "FormData")]
     pub fn multipart(self, form: Multipart) -> Self {
         self.with_source(Some(UploadSource::Form(form)))
     }
@@ -202,6 +204,7 @@ impl RequestBuilder {
     ///
     /// A value that does not serialize to a list of pairs is an error when the request is sent: see
     /// [`query`](Self::query).
+    #[doc(alias = "data")]
     pub fn form(self, pairs: &impl Serialize) -> Self {
         const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
         let form = serde_urlencoded::to_string(pairs).map_err(|error| {
@@ -215,6 +218,7 @@ impl RequestBuilder {
     /// Sets a value as the JSON body, with its `Content-Type`.
     ///
     /// A value that cannot be serialized to JSON is an error when the request is sent.
+    #[doc(alias = "json")]
     pub fn json_body(self, value: &impl Serialize) -> Self {
         let json = serde_json::to_vec(value).map_err(|error| {
             Error::new(ErrorKind::InvalidRequest)
@@ -301,6 +305,7 @@ impl RequestBuilder {
     /// Sets whether a response with a status of 400 or above is an error: see
     /// [`SessionBuilder::error_for_status`](crate::SessionBuilder::error_for_status), which it
     /// replaces.
+    #[doc(alias = "raise_for_status")]
     pub fn error_for_status(self, is_error: bool) -> Self {
         self.with_policy(|policy| policy.error_for_status = is_error)
     }

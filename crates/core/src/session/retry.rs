@@ -41,6 +41,7 @@ use crate::message::target::Origin;
 /// let retry = Retry::new(3).delays(Duration::from_millis(50), Duration::from_secs(2));
 /// # let _ = retry;
 /// ```
+#[doc(alias("RetryOptions", "backoff"))]
 #[derive(Clone)]
 pub struct Retry {
     at_most: usize,

@@ -73,6 +73,7 @@ use crate::message::target::Target;
 /// Dropping a request's future, or a response before the end of its body, ends the exchange. The
 /// session does not reuse the connection of that exchange.
 /// [`prompt_cancel`](Capabilities::prompt_cancel) states how promptly the server notices.
+#[doc(alias("Client", "ClientSession"))]
 #[derive(Clone)]
 pub struct Session(pub(super) Arc<SessionState>);
 
@@ -154,6 +155,7 @@ impl Session {
 
     /// Returns the runtime, for [`Gather::on`](crate::gather::Gather::on) and
     /// [`Task::spawn`](crate::Task::spawn).
+    #[doc(alias = "executor")]
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.0.runtime
     }
