@@ -17,9 +17,7 @@ pub(crate) fn record() {
 pub(crate) fn observe<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     let outer = SENT.replace(false);
     let polled = poll();
-    let sent = SENT.replace(outer);
-    if sent {
-        record();
-    }
+    let sent = SENT.get();
+    SENT.set(outer | sent);
     (polled, sent)
 }
