@@ -31,11 +31,14 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod assertion;
 mod reply;
 mod when;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use inflight_core::bytes::Bytes;
 use inflight_core::http::{HeaderMap, Method, Request, Response, Uri};
@@ -46,9 +49,38 @@ use inflight_core::{
 pub use reply::Reply;
 pub use when::When;
 
+/// The maximum number of unexpected requests that a message describes.
+const MAX_DESCRIBED: usize = 5;
+
 /// A client that returns the replies of its rules. Clones share the rules and the recorded requests.
+///
+/// # Panics
+///
+/// A request is unexpected if no rule applies to it. It fails with the kind
+/// [`Unsupported`](ErrorKind::Unsupported). Because the code under test may ignore this error, the mock also
+/// panics when its last clone is dropped. The message describes the unexpected requests, and why no rule
+/// applied. The mock does not panic if the thread is already panicking, or if an earlier
+/// [`assert_all_used`](Self::assert_all_used) has reported the requests.
+///
+/// Keep the mock until the end of the test, so that the panic fails the test. If sessions use the mock
+/// after that, the mock panics when the last of them is dropped, which may happen on another thread.
+///
+/// To allow other requests, add a last rule such as `mock.on(When::any().repeated(), Reply::status(404))`.
 #[derive(Clone)]
-pub struct Mock(Arc<Shared>);
+pub struct Mock(Arc<Handle>);
+
+// The mutex protects the state against panics, and only the runtime's timer is used.
+impl UnwindSafe for Mock {}
+impl RefUnwindSafe for Mock {}
+
+/// The state behind the clones of a mock. Sessions do not hold it, so it is dropped with the last mock.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.check_on_drop();
+    }
+}
 
 struct Shared {
     runtime: Arc<dyn Runtime>,
@@ -59,13 +91,16 @@ struct Shared {
 struct State {
     rules: Vec<Rule>,
     requests: Vec<RecordedRequest>,
+    /// The messages of the unexpected requests.
     unexpected: Vec<String>,
+    /// Whether a panic has reported all unexpected requests.
+    is_reported: bool,
 }
 
 struct Rule {
     when: When,
     reply: Reply,
-    is_used: bool,
+    uses: usize,
 }
 
 /// A request that the mock received.
@@ -118,10 +153,11 @@ impl fmt::Display for RecordedRequest {
 impl Mock {
     /// Returns a mock without rules. The mock delays replies with the timer of `runtime`.
     pub fn new(runtime: impl Runtime) -> Self {
-        Self(Arc::new(Shared {
+        let shared = Shared {
             runtime: Arc::new(runtime),
             state: Mutex::default(),
-        }))
+        };
+        Self(Arc::new(Handle(Arc::new(shared))))
     }
 
     /// Adds a rule.
@@ -129,16 +165,16 @@ impl Mock {
         self.lock().rules.push(Rule {
             when,
             reply,
-            is_used: false,
+            uses: 0,
         });
     }
 
     /// Returns a builder for a session that uses this mock as its client.
     pub fn session(&self) -> SessionBuilder {
-        let mock = self.clone();
+        let client = self.client();
         Session::builder(move |_| {
-            let runtime = mock.0.runtime.clone();
-            Ok((mock, runtime))
+            let runtime = client.0.runtime.clone();
+            Ok((client, runtime))
         })
     }
 
@@ -148,30 +184,103 @@ impl Mock {
         self.lock().requests.clone()
     }
 
-    /// Checks that every rule was used, and that a rule applied to every request. A repeated rule may be
-    /// unused.
+    /// Checks that every rule was used as often as [`times`](When::times) requires, and that no request was
+    /// unexpected. A [`repeated`](When::repeated) rule may be unused.
     ///
     /// # Panics
     ///
-    /// Panics if a rule was not used or no rule applied to a request. The message lists the unused rules and
-    /// the requests without a rule.
+    /// Panics if the check fails. The message lists the rules that were not used often enough and the
+    /// unexpected requests.
     #[track_caller]
     pub fn assert_all_used(&self) {
         let problems = {
-            let state = self.lock();
-            let unused = state.rules.iter();
-            let unused = unused.filter(|rule| !rule.is_used && !rule.when.is_repeated);
-            let unused = unused.map(|rule| format!("not used: {}", rule.when));
-            let unexpected = state.unexpected.iter();
-            let unexpected = unexpected.map(|request| format!("no rule for: {request}"));
-            unused.chain(unexpected).collect::<Vec<_>>()
+            let mut state = self.lock();
+            let mut problems: Vec<_> = state.rules.iter().filter_map(Rule::missing_uses).collect();
+            problems.extend(state.report_unexpected());
+            problems
         };
         assert!(problems.is_empty(), "{}", problems.join("\n"));
     }
 
+    /// Checks that the mock received exactly these requests, in this order. Each is a method and a URL. The
+    /// URL may be a path, as in [`When::request`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the check fails. The message is a diff: `-` marks an expected request that is missing, and
+    /// `+` a received request that was not expected. Also panics if a text is not a method and a URL.
+    ///
+    /// ```
+    /// use inflight_core::BlockOn;
+    /// use inflight_mock::{Mock, Reply, When};
+    /// use inflight_virtual::Virtual;
+    ///
+    /// let runtime = Virtual::new();
+    /// let mock = Mock::new(runtime.clone());
+    /// mock.on(When::get("/cart"), Reply::json(&["pen"]));
+    /// mock.on(When::post("/order"), Reply::status(201));
+    ///
+    /// let session = mock.session().base_url("http://shop.test/").build()?;
+    /// runtime.block_on(async {
+    ///     session.get("cart").send().await?;
+    ///     session.post("order").send().await
+    /// })?;
+    /// mock.assert_requests(["GET /cart", "POST /order"]);
+    /// # Ok::<(), inflight_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn assert_requests<T: AsRef<str>>(&self, expected: impl IntoIterator<Item = T>) {
+        let mut conditions = Vec::new();
+        for text in expected {
+            conditions.push(assertion::parse_request(text.as_ref()));
+        }
+        if let Some(difference) = assertion::difference(&conditions, &self.requests()) {
+            panic!("the requests differ (- expected, + received):{difference}");
+        }
+    }
+
+    /// Checks that exactly `n` of the received requests satisfy this condition.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the check fails. The message lists all received requests.
+    ///
+    /// ```
+    /// # use inflight_core::BlockOn;
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # let runtime = inflight_virtual::Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any().repeated(), Reply::status(200));
+    /// # let session = mock.session().build()?;
+    /// # runtime.block_on(session.get("http://shop.test/cart").header("x-key", "k").send())?;
+    /// mock.assert_request_count(When::get("/cart").header("x-key", "k"), 1);
+    /// mock.assert_request_count(When::delete("/cart"), 0);
+    /// # Ok::<(), inflight_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn assert_request_count(&self, when: When, n: usize) {
+        let requests = self.requests();
+        let is_counted = |request: &&RecordedRequest| when.applies_to(request);
+        let count = requests.iter().filter(is_counted).count();
+        if count != n {
+            let lines: String = requests.iter().map(|line| format!("\n  {line}")).collect();
+            let total = requests.len();
+            panic!("expected {n} of {when}, received {count}; {total} requests in total{lines}");
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client(self.0.0.clone())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        let state = &self.0.state;
-        state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records the request and returns the reply of the first rule that applies to it.
@@ -179,27 +288,80 @@ impl Mock {
         let state = &mut *self.lock();
         state.requests.push(request.clone());
         let mut rules = state.rules.iter_mut();
-        match rules.find(|rule| rule.can_be_used() && rule.when.applies_to(request)) {
+        match rules.find(|rule| rule.check(request).is_ok()) {
             Some(rule) => {
-                rule.is_used = true;
+                rule.uses += 1;
                 Ok(rule.reply.clone())
             }
             None => {
-                state.unexpected.push(request.to_string());
-                Err(Error::new(ErrorKind::Unsupported)
-                    .with_context(no_rule_message(request, &state.rules)))
+                let message = no_rule_message(request, &state.rules);
+                state.unexpected.push(message.clone());
+                state.is_reported = false;
+                Err(Error::new(ErrorKind::Unsupported).with_context(message))
             }
         }
+    }
+
+    /// Panics if there were unexpected requests that no assertion has reported.
+    fn check_on_drop(&self) {
+        // A panic while the thread is panicking would abort the process and hide the first message.
+        if thread::panicking() {
+            return;
+        }
+        let unexpected = {
+            let mut state = self.lock();
+            match state.is_reported {
+                true => return,
+                false => state.report_unexpected(),
+            }
+        };
+        assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.check_on_drop();
+    }
+}
+
+impl State {
+    /// Returns the messages of the unexpected requests, and marks the requests as reported.
+    fn report_unexpected(&mut self) -> Vec<String> {
+        self.is_reported = true;
+        let described = self.unexpected.iter().take(MAX_DESCRIBED);
+        let mut messages: Vec<_> = described.cloned().collect();
+        let more = self.unexpected.len() - messages.len();
+        if more > 0 {
+            messages.push(format!("{more} more requests without a rule"));
+        }
+        messages
     }
 }
 
 impl Rule {
-    fn can_be_used(&self) -> bool {
-        self.when.is_repeated || !self.is_used
+    /// Returns why the rule does not apply to the request.
+    fn check(&self, request: &RecordedRequest) -> Result<(), String> {
+        self.when.check(request)?;
+        match self.when.limit() {
+            Some(1) if self.uses == 1 => Err("already used".to_owned()),
+            Some(limit) if self.uses >= limit => Err(format!("already used {limit} times")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns a message if the rule was not used often enough.
+    fn missing_uses(&self) -> Option<String> {
+        let limit = self.when.limit()?;
+        let uses = self.uses;
+        (uses < limit).then(|| match uses {
+            0 => format!("not used: {}", self.when),
+            _ => format!("used {uses} of {limit} times: {}", self.when),
+        })
     }
 }
 
-/// Returns the error message for a request to which no rule applies. The message lists all rules.
+/// Returns the message for an unexpected request. It lists all rules, and why each does not apply.
 fn no_rule_message(request: &RecordedRequest, rules: &[Rule]) -> String {
     let mut message = format!("the mock has no rule for {request}");
     if rules.is_empty() {
@@ -208,16 +370,18 @@ fn no_rule_message(request: &RecordedRequest, rules: &[Rule]) -> String {
     }
     message.push_str("; its rules are");
     for rule in rules {
-        message.push_str(match rule.can_be_used() {
-            true => "\n  ",
-            false => "\n  (used) ",
-        });
-        message.push_str(&rule.when.to_string());
+        let _ = write!(message, "\n  {}", rule.when);
+        if let Err(reason) = rule.check(request) {
+            let _ = write!(message, " ({reason})");
+        }
     }
     message
 }
 
-impl Fetch for Mock {
+/// The client of a session. It does not keep the [`Handle`] of the mock alive.
+struct Client(Arc<Shared>);
+
+impl Fetch for Client {
     async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let (parts, body) = request.into_parts();
         let declared_length = body.len();
@@ -229,7 +393,7 @@ impl Fetch for Mock {
             body,
             declared_length,
         };
-        let reply = self.reply_to(&request)?;
+        let reply = self.0.reply_to(&request)?;
         reply.send(request, self.0.runtime.clone()).await
     }
 
@@ -241,6 +405,16 @@ impl Fetch for Mock {
         capabilities.connection_events = Support::No("a mock opens no connections");
         capabilities.address_guard = Support::No("a mock connects to no addresses");
         capabilities
+    }
+}
+
+impl Fetch for Mock {
+    async fn fetch(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
+        self.client().fetch(request).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.client().capabilities()
     }
 }
 

@@ -7,21 +7,31 @@ use inflight_core::http::Method;
 
 use crate::RecordedRequest;
 
-type Predicate = Arc<dyn Fn(&RecordedRequest) -> bool + Send + Sync>;
+/// The maximum number of characters of a request's body in a message.
+const MAX_BODY_CHARS: usize = 200;
+
+/// A requirement of a condition. Returns why a request does not satisfy it.
+type Requirement = Arc<dyn Fn(&RecordedRequest) -> Result<(), String> + Send + Sync>;
 
 /// The condition of a rule. The rule applies to a request that satisfies all requirements of the condition.
 #[derive(Clone)]
-#[must_use = "a condition does nothing until it is passed to `Mock::on`"]
+#[must_use = "a condition does nothing until it is passed to a method of `Mock`"]
 pub struct When {
     description: String,
-    predicates: Vec<Predicate>,
-    pub(crate) is_repeated: bool,
+    requirements: Vec<Requirement>,
+    times: Option<usize>,
 }
 
 impl When {
     /// Matches every request.
     pub fn any() -> Self {
         Self::new("any request".to_owned())
+    }
+
+    /// Matches requests with any method to this URL: see [`request`](Self::request).
+    pub fn any_method(url: impl Into<String>) -> Self {
+        let url = url.into();
+        Self::new(format!("any method to {url}")).url(url)
     }
 
     /// Matches requests with this method to this URL.
@@ -33,12 +43,16 @@ impl When {
     /// use inflight_core::http::Method;
     /// use inflight_mock::When;
     ///
-    /// assert_eq!(When::request(Method::PUT, "/page").to_string(), "PUT /page");
+    /// assert_eq!(When::request(Method::TRACE, "/page").to_string(), "TRACE /page");
     /// ```
     pub fn request(method: Method, url: impl Into<String>) -> Self {
         let url = url.into();
-        Self::new(format!("{method} {url}"))
-            .with_predicate(move |request| request.method == method && has_url(request, &url))
+        let condition = Self::new(format!("{method} {url}"));
+        let condition = condition.require(move |request| match request.method == method {
+            true => Ok(()),
+            false => Err("another method".to_owned()),
+        });
+        condition.url(url)
     }
 
     /// Matches GET requests to this URL: see [`request`](Self::request).
@@ -46,18 +60,52 @@ impl When {
         Self::request(Method::GET, url)
     }
 
+    /// Matches HEAD requests to this URL: see [`request`](Self::request).
+    pub fn head(url: impl Into<String>) -> Self {
+        Self::request(Method::HEAD, url)
+    }
+
     /// Matches POST requests to this URL: see [`request`](Self::request).
     pub fn post(url: impl Into<String>) -> Self {
         Self::request(Method::POST, url)
+    }
+
+    /// Matches PUT requests to this URL: see [`request`](Self::request).
+    pub fn put(url: impl Into<String>) -> Self {
+        Self::request(Method::PUT, url)
+    }
+
+    /// Matches PATCH requests to this URL: see [`request`](Self::request).
+    pub fn patch(url: impl Into<String>) -> Self {
+        Self::request(Method::PATCH, url)
+    }
+
+    /// Matches DELETE requests to this URL: see [`request`](Self::request).
+    pub fn delete(url: impl Into<String>) -> Self {
+        Self::request(Method::DELETE, url)
+    }
+
+    /// Matches OPTIONS requests to this URL: see [`request`](Self::request).
+    pub fn options(url: impl Into<String>) -> Self {
+        Self::request(Method::OPTIONS, url)
     }
 
     /// Also requires a header with this value. The header may have other values in addition.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let (name, value) = (name.into(), value.into());
         self.description += &format!(" with {name}: {value}");
-        self.with_predicate(move |request| {
-            let mut values = request.headers.get_all(&name).iter();
-            values.any(|actual| *actual == *value)
+        self.require(move |request| {
+            let values = || request.headers.get_all(&name).iter();
+            if values().any(|actual| *actual == *value) {
+                return Ok(());
+            }
+            let values: Vec<_> = values()
+                .map(|actual| String::from_utf8_lossy(actual.as_bytes()))
+                .collect();
+            Err(match values.is_empty() {
+                true => format!("no header {name}"),
+                false => format!("{name}: {}", values.join(", ")),
+            })
         })
     }
 
@@ -65,7 +113,18 @@ impl When {
     pub fn body(mut self, text: impl Into<String>) -> Self {
         let text = text.into();
         self.description += &format!(" with the body {text:?}");
-        self.with_predicate(move |request| text == request.body)
+        self.require(move |request| match text == request.body {
+            true => Ok(()),
+            false => {
+                let actual = request.text();
+                let start: String = actual.chars().take(MAX_BODY_CHARS).collect();
+                let rest = match start.len() < actual.len() {
+                    true => "…",
+                    false => "",
+                };
+                Err(format!("the body is {start:?}{rest}"))
+            }
+        })
     }
 
     /// Also requires that `predicate` returns `true`.
@@ -74,33 +133,70 @@ impl When {
         predicate: impl Fn(&RecordedRequest) -> bool + Send + Sync + 'static,
     ) -> Self {
         self.description += " if a function returns true";
-        self.with_predicate(predicate)
+        self.require(move |request| match predicate(request) {
+            true => Ok(()),
+            false => Err("the function returned false".to_owned()),
+        })
+    }
+
+    /// Lets the rule apply `n` times. [`Mock::assert_all_used`](crate::Mock::assert_all_used) checks that the
+    /// rule was used this often. Default 1.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `n` is 0.
+    #[track_caller]
+    pub fn times(mut self, n: usize) -> Self {
+        assert!(
+            n > 0,
+            "a rule that applies 0 times has no effect; check the number with `assert_request_count`"
+        );
+        self.times = Some(n);
+        self
     }
 
     /// Lets the rule apply any number of times, including zero. By default, a rule applies once.
     pub fn repeated(mut self) -> Self {
-        self.is_repeated = true;
+        self.times = None;
         self
     }
 
     fn new(description: String) -> Self {
         Self {
             description,
-            predicates: Vec::new(),
-            is_repeated: false,
+            requirements: Vec::new(),
+            times: Some(1),
         }
     }
 
-    fn with_predicate(
+    fn url(self, url: String) -> Self {
+        self.require(move |request| match has_url(request, &url) {
+            true => Ok(()),
+            false => Err("another URL".to_owned()),
+        })
+    }
+
+    fn require(
         mut self,
-        predicate: impl Fn(&RecordedRequest) -> bool + Send + Sync + 'static,
+        requirement: impl Fn(&RecordedRequest) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        self.predicates.push(Arc::new(predicate));
+        self.requirements.push(Arc::new(requirement));
         self
     }
 
+    /// Returns how often the rule applies at most, or `None` if it is repeated.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.times
+    }
+
+    /// Returns why the first requirement that the request does not satisfy fails.
+    pub(crate) fn check(&self, request: &RecordedRequest) -> Result<(), String> {
+        let mut requirements = self.requirements.iter();
+        requirements.try_for_each(|requirement| requirement(request))
+    }
+
     pub(crate) fn applies_to(&self, request: &RecordedRequest) -> bool {
-        self.predicates.iter().all(|predicate| predicate(request))
+        self.check(request).is_ok()
     }
 }
 
