@@ -48,8 +48,9 @@ macro_rules! backend {
             ///
             /// # Panics
             ///
-            /// - On a thread of the runtime, if the runtime forbids blocking there, as tokio does.
+            /// - In async code on tokio, if the backend's runtime is tokio. Use `.await` there.
             /// - If the system refuses a thread that the runtime needs.
+            #[track_caller]
             pub fn block_on<F: Future>(future: F) -> F::Output {
                 $block_on.block_on(future)
             }

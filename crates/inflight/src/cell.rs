@@ -94,6 +94,7 @@ macro_rules! runtimes {
             }
 
             #[allow(unused_variables, reason = "if no runtime is compiled in")]
+            #[track_caller]
             fn block_on<F: Future>(&self, future: F) -> F::Output {
                 match *self {
                     $(#[cfg(feature = $feature)] Self::$variant(ref runtime) => runtime.block_on(future),)*
@@ -345,6 +346,7 @@ impl Backend {
 }
 
 impl BlockOn for Backend {
+    #[track_caller]
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.started.block_on(future)
     }

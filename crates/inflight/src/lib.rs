@@ -204,8 +204,9 @@ mod default {
     ///
     /// # Panics
     ///
-    /// - On a thread of the runtime, if the runtime forbids blocking there, as tokio does.
+    /// - In async code on tokio, if the default backend is `tokio`. Use `.await` there.
     /// - If the system refuses a thread that the runtime needs.
+    #[track_caller]
     pub fn block_on<F: Future>(future: F) -> F::Output {
         default_backend::block_on(future)
     }

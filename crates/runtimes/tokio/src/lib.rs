@@ -52,7 +52,8 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug)]
 pub struct Tokio {
     handle: Handle,
-    owned: Option<Arc<OwnedRuntime>>,
+    // Keeps a runtime alive that this adapter has started.
+    _owned: Option<Arc<OwnedRuntime>>,
     status: Arc<Status>,
 }
 
@@ -66,7 +67,7 @@ impl Tokio {
                 entered_by: has_one_thread.then(|| handle.id()),
             }),
             handle,
-            owned: owned.map(Arc::new),
+            _owned: owned.map(Arc::new),
         }
     }
 
@@ -363,21 +364,18 @@ impl Runtime for Tokio {
 impl BlockOn for Tokio {
     /// # Panics
     ///
-    /// - Inside a tokio runtime, because a thread that drives tasks must not block.
+    /// - In async code on a tokio runtime, because a thread that drives tasks must not block. Use `.await`
+    ///   there, or call `block_on` in [`spawn_blocking`](tokio::task::spawn_blocking).
     /// - With the handle of a current-thread runtime that was created elsewhere. Only that runtime's own
     ///   `block_on` drives it, so this call would never return.
+    #[track_caller]
     fn block_on<F: Future>(&self, future: F) -> F::Output {
-        match &self.owned.as_deref() {
-            Some(OwnedRuntime(Some(runtime))) => runtime.block_on(future),
-            _ => {
-                assert!(
-                    self.handle.runtime_flavor() != RuntimeFlavor::CurrentThread,
-                    "a handle does not drive a current-thread tokio runtime: enter that runtime \
-                     with its own `block_on`, or use `Tokio::new` or `Tokio::global`"
-                );
-                self.handle.block_on(future)
-            }
-        }
+        assert!(
+            self.handle.runtime_flavor() != RuntimeFlavor::CurrentThread,
+            "a handle does not drive a current-thread tokio runtime: enter that runtime with its own \
+             `block_on`, or use `Tokio::new` or `Tokio::global`"
+        );
+        self.handle.block_on(future)
     }
 }
 
