@@ -86,24 +86,28 @@ impl Failure {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let message = describe(error);
-        // Removes the URL from the message, because the record has it in the field `url`.
-        let url = error.url().map(|url| format!(" [{url}]"));
-        let message = match url {
-            Some(url) => message.replacen(&url, "", 1),
+        // Removes the URL from the message, because the record has it in the field `url`. Only the alternate
+        // form contains the whole URL.
+        let message = format!("{error:#}");
+        let message = match error.url() {
+            Some(url) => message.replacen(&format!(" [{url}]"), "", 1),
             None => message,
         };
         Self {
             kind: error.kind().as_str(),
             phase: error.phase().map(|phase| phase.as_str()),
-            message,
+            message: with_causes(message, error),
         }
     }
 }
 
 /// Formats an error and its causes as one line.
 pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
+    with_causes(error.to_string(), error)
+}
+
+/// Appends the causes of an error to its message.
+fn with_causes(mut text: String, error: &(dyn StdError + 'static)) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         let message = cause.to_string();
@@ -270,17 +274,18 @@ mod tests {
 
     #[test]
     fn the_message_of_a_failure_does_not_repeat_the_url() {
-        let url = Url::parse("http://host/").unwrap();
-        let error = Error::new(ErrorKind::Connect)
-            .with_context("127.0.0.1:1")
-            .with_source(io::Error::from(io::ErrorKind::ConnectionRefused))
-            .with_url(&url);
-        let failure = Failure::from(&error);
-        assert_eq!((failure.kind, failure.phase), ("connect", None));
-        assert_eq!(
-            failure.message,
-            "could not connect: 127.0.0.1:1: connection refused"
-        );
+        for url in ["http://host/", "http://host/a?b=c#d"] {
+            let error = Error::new(ErrorKind::Connect)
+                .with_context("127.0.0.1:1")
+                .with_source(io::Error::from(io::ErrorKind::ConnectionRefused))
+                .with_url(&Url::parse(url).unwrap());
+            let failure = Failure::from(&error);
+            assert_eq!((failure.kind, failure.phase), ("connect", None));
+            assert_eq!(
+                failure.message,
+                "could not connect: 127.0.0.1:1: connection refused"
+            );
+        }
     }
 
     #[test]

@@ -13,8 +13,22 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The error of one exchange.
 ///
-/// `Display` prints one level: the kind, its context, and the URL without credentials. The cause is
-/// the [`source`](StdError::source).
+/// `Display` prints one level: the kind, its context, and the URL. The cause is the
+/// [`source`](StdError::source). No error contains the URL's credentials.
+///
+/// The query or the fragment of a URL may contain a secret, such as an API key. So `Display` and `Debug` omit
+/// both. [`url`](Self::url) and the alternate form `{:#}` include them.
+///
+/// ```
+/// use inflight_core::{Error, ErrorKind, url::Url};
+///
+/// let url = Url::parse("https://host/search?key=secret")?;
+/// let error = Error::new(ErrorKind::Resolve).with_url(&url);
+/// assert!(error.to_string().ends_with("[https://host/search]"));
+/// assert!(format!("{error:#}").ends_with("[https://host/search?key=secret]"));
+/// assert_eq!(error.url(), Some(url.as_str()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Error(Box<Inner>);
 
 #[derive(Clone)]
@@ -349,7 +363,8 @@ impl Error {
         self.0.status
     }
 
-    /// Returns the URL without its credentials, if it is known.
+    /// Returns the URL without its credentials, if it is known. The query and the fragment are included,
+    /// in contrast to the message of the error.
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
     }
@@ -418,6 +433,11 @@ impl Error {
         None
     }
 
+    /// Returns the URL up to its query, for messages.
+    fn url_without_query(&self) -> Option<&str> {
+        self.url()?.split(['?', '#']).next()
+    }
+
     /// Returns an error with the same values, which shares the cause.
     pub(crate) fn copied(&self) -> Self {
         Self(self.0.clone())
@@ -447,7 +467,11 @@ impl fmt::Display for Error {
         if self.0.retry_budget_exhausted {
             f.write_str("; not retried, because the retry budget of the server is exhausted")?;
         }
-        if let Some(url) = &self.0.url {
+        let url = match f.alternate() {
+            true => self.url(),
+            false => self.url_without_query(),
+        };
+        if let Some(url) = url {
             write!(f, " [{url}]")?;
         }
         Ok(())
@@ -464,8 +488,8 @@ impl fmt::Debug for Error {
         if let Some(context) = &self.0.context {
             debug.field("context", context);
         }
-        if let Some(url) = &self.0.url {
-            debug.field("url", url);
+        if let Some(url) = self.url_without_query() {
+            debug.field("url", &url);
         }
         if let Some(source) = &self.0.source {
             debug.field("source", source);
@@ -525,11 +549,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn display_names_the_url_without_its_credentials() {
-        let url = Url::parse("http://me:secret@host/a?b").unwrap();
+    fn a_message_names_the_url_without_credentials_and_query() {
+        for (url, shown) in [
+            ("http://me:secret@host/a?key=secret", "http://host/a"),
+            ("http://host/a#secret", "http://host/a"),
+            ("http://host/?secret?#secret", "http://host/"),
+        ] {
+            let error = Error::timeout(Phase::Connect).with_url(&Url::parse(url).unwrap());
+            assert_eq!(error.to_string(), format!("timed out (connect) [{shown}]"));
+            let debug = format!("{error:?} {error:#?}");
+            assert!(debug.contains(shown), "{debug}");
+            assert!(!debug.contains("secret"), "{debug}");
+        }
+    }
+
+    #[test]
+    fn the_alternate_message_names_the_url_with_its_query() {
+        let url = Url::parse("http://me:password@host/a?b#c").unwrap();
         let error = Error::timeout(Phase::Connect).with_url(&url);
-        assert_eq!(error.to_string(), "timed out (connect) [http://host/a?b]");
-        assert!(!format!("{error:?}").contains("secret"));
+        assert_eq!(error.url(), Some("http://host/a?b#c"));
+        let message = format!("{error:#}");
+        assert_eq!(message, "timed out (connect) [http://host/a?b#c]");
     }
 
     #[test]

@@ -287,6 +287,22 @@ fn the_deadline_cancels_unfinished_requests_and_keeps_finished_results() {
 }
 
 #[test]
+fn the_record_of_a_failure_has_the_whole_url_and_its_message_has_none() {
+    let origin = Origin::start().unwrap();
+    let missing = origin.url("/status/404?key=value");
+    let refused = format!("http://{}/?key=value", refused_address().unwrap());
+    let ran = run(["gather", "--fail-status", &missing, &refused]);
+    let records = ran.records();
+    assert_eq!(kinds(&records), ["status", "connect"]);
+    for (record, url) in records.iter().zip([&missing, &refused]) {
+        assert_eq!(record["url"], **url);
+        let message = record["error"]["message"].as_str().unwrap();
+        assert!(!message.contains("http://"), "{message}");
+    }
+    assert_eq!(records[0]["final_url"], missing);
+}
+
+#[test]
 fn credentials_are_sent_and_never_printed() {
     let origin = Origin::start().unwrap();
     let with = |path: &str| origin.url(path).replace("http://", "http://me:secret@");

@@ -157,7 +157,10 @@ fn include_writes_the_head_before_the_body() {
 #[test]
 fn an_error_is_one_line_on_standard_error() {
     let origin = Origin::start().unwrap();
-    let dead = format!("http://me:secret@{}/", refused_address().unwrap());
+    let dead = format!(
+        "http://me:secret@{}/?key=secret",
+        refused_address().unwrap()
+    );
     let hang = origin.url("/hang");
     let missing = origin.url("/status/404");
     let long = origin.url("/bytes/1001");

@@ -264,15 +264,20 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-/// Text that is not a URL, displayed without possible credentials.
+/// Text that is not a URL, displayed without possible credentials and without a possible query.
 struct Redacted<'a>(&'a str);
 
 impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.rsplit_once('@') {
-            Some((_, rest)) => write!(f, "{:?}", format!("...@{rest}")),
-            None => write!(f, "{:?}", self.0),
-        }
+        let delimiters = ['?', '#'];
+        let (start, rest) = match self.0.rsplit_once('@') {
+            // The text after the `@` may belong to the query, so nothing is safe to display.
+            Some((start, _)) if start.contains(delimiters) => ("...", ""),
+            Some((_, rest)) => ("...@", rest),
+            None => ("", self.0),
+        };
+        let end = rest.find(delimiters).unwrap_or(rest.len());
+        write!(f, "{:?}", format!("{start}{}", &rest[..end]))
     }
 }
 
@@ -280,6 +285,22 @@ impl fmt::Display for Redacted<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_error_for_an_invalid_url_shows_neither_credentials_nor_query() {
+        for (text, shown) in [
+            ("http://host:99999/a", r#""http://host:99999/a""#),
+            ("http://host:99999/a?key=secret", r#""http://host:99999/a""#),
+            ("http://host:99999/a#secret", r#""http://host:99999/a""#),
+            ("http://me:secret@ho st/a?secret", r#""...@ho st/a""#),
+            ("http://me:sec?ret@ho st/a", r#""...""#),
+            ("http://ho st/a?mail=a@b&secret", r#""...""#),
+        ] {
+            let error = Target::parse(text, None).err().unwrap();
+            let message = error.to_string();
+            assert_eq!(message, format!("invalid URL: {shown}"), "{text}");
+        }
+    }
 
     #[test]
     fn common_urls_are_plain() {
