@@ -95,6 +95,7 @@ pub(crate) struct Get {
 Examples:
   inflight gather http://127.0.0.1:8080/page/1 http://127.0.0.1:8080/page/2
   inflight gather --input urls.txt --limit 50 --deadline 2m --output pages
+  inflight gather --input urls.txt --rate 20 --timeout 10
   generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
 
 The input has one URL per line. Blank lines and lines that start with # are skipped. The input is
@@ -129,8 +130,8 @@ pub(crate) struct Gather {
     #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true)]
     pub(crate) per_host: Option<NonZeroUsize>,
 
-    /// The maximum number of requests that start per second, such as 20/s [default: no limit]
-    #[arg(long, value_name = "N/s", value_parser = parse_rate, allow_negative_numbers = true)]
+    /// The maximum number of requests that start per second, such as 20 or 20/s [default: no limit]
+    #[arg(long, value_name = "N[/s]", value_parser = parse_rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<NonZeroU32>,
 
     /// The time limit for all requests together; requests that have not finished by then fail with
@@ -174,8 +175,8 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "N", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: Option<NonZeroUsize>,
 
-    /// The time limit for one request, such as 300ms, 5s or 2m. It covers everything from the start of
-    /// the request to the end of the body, including retries
+    /// The time limit for one request, such as 300ms, 5s or 2m; a number without a unit is in seconds.
+    /// It covers everything from the start of the request to the end of the body, including retries
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
 
@@ -325,11 +326,12 @@ fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
     NonZeroUsize::new(n).ok_or_else(|| "must be at least 1".to_owned())
 }
 
+/// Parses a number of requests per second, such as `20` or `20/s`.
 fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
-    let number = text
-        .strip_suffix("/s")
-        .ok_or("a rate is a whole number followed by /s, such as 20/s")?;
-    let n: u32 = number.parse().map_err(|error| format!("{error}"))?;
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    let n: u32 = number
+        .parse()
+        .map_err(|error| format!("{error}; write a rate as 20 or 20/s"))?;
     NonZeroU32::new(n).ok_or_else(|| "must be at least 1/s".to_owned())
 }
 
@@ -341,13 +343,23 @@ fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
     Ok(n)
 }
 
+/// Parses a number of seconds, such as `5` or `0.5`, or a duration with units, such as `1m 30s`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write a duration as 300ms, 5s or 2m"))?;
+    let is_number = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let duration = match is_number {
+        true => seconds(text).ok_or_else(|| "not a number of seconds".to_owned()),
+        false => humantime::parse_duration(text).map_err(|error| error.to_string()),
+    };
+    let duration =
+        duration.map_err(|error| format!("{error}; write a duration as 5, 300ms, 5s or 2m"))?;
     if duration.is_zero() {
         return Err("must be longer than zero".to_owned());
     }
     Ok(duration)
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.parse().ok()?).ok()
 }
 
 /// The longest delay that `--delay` accepts. It is shorter than the time limit for a page.
@@ -388,11 +400,29 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_needs_a_unit_and_must_not_be_zero() {
+    fn a_duration_is_a_number_of_seconds_or_has_units_and_must_not_be_zero() {
+        assert_eq!(parse_duration("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_duration("0.25"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("300ms"), Ok(Duration::from_millis(300)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
-        for bad in ["", "5", "0", "0s", "0ms", "-1s", "1.5", "s", "five"] {
+        for bad in [
+            "",
+            "0",
+            "0.0",
+            "0s",
+            "0ms",
+            "-1",
+            "-1s",
+            "1.2.3",
+            ".",
+            "s",
+            "5 5",
+            "1e3",
+            "inf",
+            "five",
+            "99999999999999999999",
+        ] {
             assert!(parse_duration(bad).is_err(), "{bad:?}");
         }
     }
@@ -409,7 +439,10 @@ mod tests {
     #[test]
     fn a_rate_is_a_whole_number_per_second() {
         assert_eq!(parse_rate("20/s").map(NonZeroU32::get), Ok(20));
-        for bad in ["", "20", "0/s", "-1/s", "1.5/s", "20/m", "/s", "20 /s"] {
+        assert_eq!(parse_rate("20").map(NonZeroU32::get), Ok(20));
+        for bad in [
+            "", "0", "0/s", "-1", "-1/s", "1.5/s", "20/m", "/s", "20 /s", "20/s/s",
+        ] {
             assert!(parse_rate(bad).is_err(), "{bad:?}");
         }
     }

@@ -25,7 +25,7 @@ fn an_invalid_command_line_is_a_usage_error_with_a_message() {
         (&["get", "--workers", "0", url], "at least 1"),
         (&["origin", "--workers", "0"], "at least 1"),
         (&["gather", "--timeout", "0s", url], "longer than zero"),
-        (&["gather", "--timeout", "5", url], "300ms, 5s or 2m"),
+        (&["gather", "--timeout", "5x", url], "300ms, 5s or 2m"),
         (&["gather", "--timeout=-5s", url], "--timeout"),
         (
             &["gather", "--connect-timeout", "0ms", url],
@@ -74,7 +74,7 @@ fn an_invalid_command_line_is_a_usage_error_with_a_message() {
         (&["gather", "--retries", "some", url], "--retries"),
         (&["gather", "--per-host", "0", url], "--per-host"),
         (&["gather", "--rate", "0/s", url], "at least 1/s"),
-        (&["gather", "--rate", "20", url], "such as 20/s"),
+        (&["gather", "--rate", "20/m", url], "as 20 or 20/s"),
         (&["get", "--read-timeout", "0s", url], "--read-timeout"),
         // Only `gather` has limits for several requests.
         (&["get", "--per-host", "1", url], "unexpected argument"),
