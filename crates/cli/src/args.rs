@@ -268,10 +268,11 @@ Keys:
   arrows, Tab   select the next or previous of these modes
   r             reset the counts and the chart
   q, Esc        quit, and print the counts
-  Ctrl-C        the same, with exit status 130
+  Ctrl-C        the same, with exit status 130; SIGTERM and SIGHUP have the same effect
 
 A timer on the event loop is set to tick every 10 ms. Each column of the chart covers 50 ms. The height
-of a column shows the largest delay of a tick in these 50 ms.")]
+of a column shows the largest delay of a tick in these 50 ms. The title shows the scale. If a larger
+delay occurs, the scale grows, and it keeps its new size until a reset.")]
 pub(crate) struct Stalls {
     /// The runtime of the event loop [default: the first of these that is compiled in]
     #[arg(long, value_name = "RUNTIME", value_parser = ["tokio", "smol", "async-std"])]

@@ -26,7 +26,7 @@ impl Interrupt {
     }
 
     /// Returns whether a signal has been received.
-    #[cfg(feature = "lab")]
+    #[cfg(any(feature = "lab", feature = "stalls"))]
     pub(crate) fn is_received(&self) -> bool {
         self.0.is_closed()
     }

@@ -7,6 +7,9 @@ mod fetch_loop;
 mod screen;
 
 use std::io::{self, IsTerminal};
+use std::mem;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use inflight::Cell;
@@ -19,6 +22,7 @@ use self::screen::{KeyAction, Screen};
 use crate::args;
 use crate::exit::{CliError, ExitStatus, print_output};
 use crate::output::describe;
+use crate::signal::Interrupt;
 
 /// The interval at which the chart gets a new column.
 const FRAME_INTERVAL: Duration = Duration::from_millis(50);
@@ -55,20 +59,39 @@ pub(crate) fn run(args: args::Stalls) -> Result<ExitStatus, CliError> {
         mode: FetchMode::Inline,
     };
     let task = FetchTask::start(&backend, options).map_err(usage_error)?;
-    let mut screen = Screen::new(title, task.snapshot());
+    // A tick can be later than the page, because the loop runs other tasks first.
+    let mut screen = Screen::new(title, args.delay * 3 / 2, task.snapshot());
 
+    // Without a handler, SIGTERM and SIGHUP would end the program and leave the terminal in raw mode.
+    let interrupt = Interrupt::listen()?;
     // `try_init` also installs a panic hook that restores the terminal before the message is printed.
     let shown = match ratatui::try_init() {
-        Ok(mut terminal) => show(&mut terminal, &mut screen, &task),
+        Ok(mut terminal) => {
+            let shown = show(&mut terminal, &mut screen, &task, &interrupt);
+            // If the terminal is closed, its destructor cannot show the cursor. It would then panic, because it
+            // cannot print the error either.
+            if terminal.show_cursor().is_err() {
+                mem::forget(terminal);
+            }
+            shown
+        }
         Err(error) => Err(CliError::usage(format_args!(
             "cannot set up the terminal: {error}"
         ))),
     };
-    let restored = ratatui::try_restore();
-    let status = shown?;
-    restored.map_err(|error| CliError::stdout(&error))?;
-    print_output(&screen.summary())?;
-    Ok(status)
+    let restored = ratatui::try_restore().map_err(|error| CliError::stdout(&error));
+    let finished = shown.and_then(|status| {
+        restored?;
+        print_output(&screen.summary())?;
+        Ok(status)
+    });
+    match finished {
+        // If the terminal has been closed, writing to it can fail before SIGHUP arrives.
+        Err(_) if interrupt.is_received() || !io::stdout().is_terminal() => {
+            Ok(ExitStatus::Interrupted)
+        }
+        finished => finished,
+    }
 }
 
 /// Returns the cell (a runtime and a client) with the client hyper and the requested runtime. If no runtime
@@ -96,22 +119,54 @@ fn threshold(delay: Duration) -> Duration {
     (delay / 2).clamp(Duration::from_millis(10), Duration::from_millis(100))
 }
 
-/// Draws the screen and handles keys until the user quits.
+/// Reads the events of the terminal on another thread.
+///
+/// After the terminal has been closed, crossterm's functions never return. The thread is not joined, so it does
+/// not keep the program alive.
+fn read_events() -> io::Result<Receiver<io::Result<Event>>> {
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::Builder::new().name("terminal".into());
+    thread.spawn(move || {
+        loop {
+            let event = event::read();
+            let failed = event.is_err();
+            if sender.send(event).is_err() || failed {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+/// Draws the screen and handles keys until the user quits or a signal arrives.
 fn show(
     terminal: &mut DefaultTerminal,
     screen: &mut Screen,
     task: &FetchTask,
+    interrupt: &Interrupt,
 ) -> Result<ExitStatus, CliError> {
     let failed = |error: io::Error| CliError::stdout(&error);
+    let events = read_events().map_err(failed)?;
     loop {
+        // In raw mode, Ctrl-C is a key and sends no signal.
+        if interrupt.is_received() {
+            return Ok(ExitStatus::Interrupted);
+        }
         if task.is_finished() {
             return Err(CliError::failed("the task that fetches pages has panicked"));
         }
         screen.update(task.snapshot());
         terminal.draw(|frame| screen.draw(frame)).map_err(failed)?;
         let next = Instant::now() + FRAME_INTERVAL;
-        while event::poll(next.saturating_duration_since(Instant::now())).map_err(failed)? {
-            if let Event::Key(key) = event::read().map_err(failed)?
+        loop {
+            let event = match events.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(event) => event.map_err(failed)?,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(CliError::failed("the thread that reads keys has panicked"));
+                }
+            };
+            if let Event::Key(key) = event
                 && key.kind == KeyEventKind::Press
             {
                 match screen.handle_key(key) {

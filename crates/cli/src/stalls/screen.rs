@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::iter;
+use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -15,9 +16,9 @@ use super::FRAME_INTERVAL;
 use super::fetch_loop::{FetchMode, ModeStats, Snapshot};
 use crate::probe::Millis;
 
-/// The smallest value for the top of the chart, in nanoseconds. Timers and schedulers always cause small
-/// delays, which should not fill the chart.
-const MIN_CHART_MAX: u64 = 20_000_000;
+/// The smallest scale of the chart, in nanoseconds. Timers and schedulers always cause small delays, which
+/// should not fill the chart.
+const MIN_SCALE: u64 = 20_000_000;
 
 /// The width of the table with the names of the clients.
 const FULL_TABLE_WIDTH: u16 = 75;
@@ -43,15 +44,25 @@ pub(super) struct Screen {
     /// For each column of the chart, how late the loop was, in nanoseconds, and in which mode. The newest
     /// column is the first.
     columns: VecDeque<(u64, FetchMode)>,
+    /// The lateness at the top of the chart, in nanoseconds. It never shrinks before a reset, so that the
+    /// chart does not jump when a high column leaves it.
+    scale: u64,
+    /// The scale after a reset.
+    first_scale: u64,
     snapshot: Snapshot,
 }
 
 impl Screen {
-    pub(super) fn new(title: String, first: Snapshot) -> Self {
+    /// Returns the first screen. The scale of the chart is large enough for an event loop that is late by
+    /// `expected`.
+    pub(super) fn new(title: String, expected: Duration, first: Snapshot) -> Self {
+        let scale = scale_for(u64::try_from(expected.as_nanos()).unwrap_or(u64::MAX));
         Self {
             title,
             selected: first.mode,
             columns: VecDeque::new(),
+            scale,
+            first_scale: scale,
             snapshot: first,
         }
     }
@@ -69,6 +80,7 @@ impl Screen {
             KeyCode::Char('q') | KeyCode::Esc => return KeyAction::Quit,
             KeyCode::Char('r') => {
                 self.columns.clear();
+                self.scale = self.first_scale;
                 return KeyAction::Reset;
             }
             KeyCode::Char('i') => FetchMode::Inline,
@@ -87,6 +99,7 @@ impl Screen {
     pub(super) fn update(&mut self, snapshot: Snapshot) {
         self.columns.push_front((snapshot.lateness, snapshot.mode));
         self.columns.truncate(MAX_COLUMNS);
+        self.scale = self.scale.max(scale_for(snapshot.lateness));
         self.snapshot = snapshot;
     }
 
@@ -136,15 +149,13 @@ impl Screen {
         // A border needs two lines, which a small chart does not have.
         let has_border = area.height >= 4;
         let inside = area.width.saturating_sub(2 * u16::from(has_border));
-        let shown = || self.columns.iter().take(usize::from(inside));
-        let highest = shown().map(|(lateness, _)| *lateness).max().unwrap_or(0);
-        let top = highest.max(MIN_CHART_MAX);
-        let bars = shown().map(|(lateness, mode)| {
+        let shown = self.columns.iter().take(usize::from(inside));
+        let bars = shown.map(|(lateness, mode)| {
             SparklineBar::from(*lateness).style(Some(Style::new().fg(color(*mode))))
         });
         let mut chart = Sparkline::default()
             .data(bars.collect::<Vec<_>>())
-            .max(top)
+            .max(self.scale)
             .direction(RenderDirection::RightToLeft);
         if has_border {
             let column = FRAME_INTERVAL.as_millis();
@@ -152,8 +163,8 @@ impl Screen {
             chart = chart.block(
                 Block::bordered()
                     .title(format!(
-                        " how late the loop is; the top is {} ",
-                        Millis(top)
+                        " how late the loop is, from 0 to {} ",
+                        Millis(self.scale)
                     ))
                     .title_bottom(
                         Line::from(format!(" {seconds:.0} s, {column} ms a column "))
@@ -235,6 +246,14 @@ impl Screen {
     }
 }
 
+/// Returns the smallest scale that is at least `lateness`, in nanoseconds. The scales are 20 ms, 50 ms, 100 ms,
+/// 200 ms and so on.
+fn scale_for(lateness: u64) -> u64 {
+    let decades = iter::successors(Some(MIN_SCALE / 2), |decade| decade.checked_mul(10));
+    let mut scales = decades.flat_map(|decade| [2, 5, 10].map(|n| decade.saturating_mul(n)));
+    scales.find(|&scale| scale >= lateness).unwrap_or(u64::MAX)
+}
+
 /// Formats the median, the 99th percentile and the maximum of the lateness.
 fn format_lateness(mode_stats: &ModeStats) -> [String; 3] {
     match &mode_stats.lateness {
@@ -289,6 +308,7 @@ mod tests {
     fn screen() -> Screen {
         Screen::new(
             "tokio, 1 worker: http://pages.test/".to_owned(),
+            Duration::from_millis(100),
             snapshot(FetchMode::Inline, 0),
         )
     }
@@ -338,7 +358,7 @@ mod tests {
         screen.update(snapshot(FetchMode::Inline, 50_000_000));
         screen.update(snapshot(FetchMode::Inline, 100_000_000));
         let lines = draw_lines(&screen, 80, 24);
-        assert!(lines[1].contains("the top is 100.0 ms"), "{lines:#?}");
+        assert!(lines[1].contains("from 0 to 100.0 ms"), "{lines:#?}");
         let column = |x: usize| -> Vec<char> {
             let chart = lines[2..].iter().take_while(|line| !line.starts_with('└'));
             chart.filter_map(|line| line.chars().nth(x)).collect()
@@ -347,6 +367,37 @@ mod tests {
         let height = column(78).len();
         assert_eq!((full(78), full(76)), (height, 0), "{lines:#?}");
         assert_eq!(full(77), height / 2, "{lines:#?}");
+    }
+
+    #[test]
+    fn the_scale_shrinks_only_after_a_reset() {
+        let mut screen = screen();
+        let title = |screen: &Screen| draw_lines(screen, 80, 24)[1].clone();
+        assert!(title(&screen).contains("from 0 to 100.0 ms"));
+        screen.update(snapshot(FetchMode::Inline, 170_000_000));
+        assert!(title(&screen).contains("from 0 to 200.0 ms"));
+        for _ in 0..MAX_COLUMNS {
+            screen.update(snapshot(FetchMode::Async, 0));
+        }
+        assert!(title(&screen).contains("from 0 to 200.0 ms"));
+        assert_eq!(screen.handle_key(key(KeyCode::Char('r'))), KeyAction::Reset);
+        assert!(title(&screen).contains("from 0 to 100.0 ms"));
+    }
+
+    #[test]
+    fn a_scale_is_a_round_number_that_includes_the_lateness() {
+        for (millis, scale) in [
+            (0, 20),
+            (20, 20),
+            (21, 50),
+            (99, 100),
+            (101, 200),
+            (1999, 2000),
+            (30_000, 50_000),
+        ] {
+            assert_eq!(scale_for(millis * 1_000_000), scale * 1_000_000);
+        }
+        assert_eq!(scale_for(u64::MAX), u64::MAX);
     }
 
     #[test]
