@@ -1,5 +1,6 @@
 //! Observers, which receive an event for each step of a session's requests.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +38,9 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
 pub struct Event<'a> {
     /// The id of the request in its session, from 1. Redirects and retries do not change it.
     pub request: u64,
+    /// The name of the request: see [`RequestBuilder::name`](crate::RequestBuilder::name). Redirects
+    /// and retries do not change it.
+    pub route: Option<&'a str>,
     /// How many times the request has been sent so far. 0 before the first attempt.
     pub attempt: u32,
     /// The method of the current attempt. A redirect may change it.
@@ -142,6 +146,8 @@ pub enum Step<'a> {
     },
     /// The response was read to its end.
     Done {
+        /// The status of the response.
+        status: StatusCode,
         /// The length of the decoded body in bytes.
         bytes: u64,
     },
@@ -204,15 +210,19 @@ impl fmt::Display for Connection {
 
 pub(crate) type Observers = Arc<[Arc<dyn Observer>]>;
 
-/// A request extension that holds the observers of the request.
+/// A request extension that holds the name of the request and its own observers.
 #[derive(Clone, Default)]
-pub(crate) struct RequestObservers(pub(crate) Vec<Arc<dyn Observer>>);
+pub(crate) struct RequestObservers {
+    pub(crate) route: Option<Cow<'static, str>>,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+}
 
 /// One attempt of an observed request.
 struct Attempt {
     observers: Observers,
     runtime: Arc<dyn Runtime>,
     request: u64,
+    route: Option<Cow<'static, str>>,
     attempt: u32,
     method: Method,
     /// `None` if the request has no valid URL.
@@ -229,6 +239,7 @@ impl Attempt {
         let at = self.runtime.now();
         let event = Event {
             request: self.request,
+            route: self.route.as_deref(),
             attempt: self.attempt,
             method: &self.method,
             url: self.target.as_ref().and_then(Target::url),
@@ -260,6 +271,7 @@ impl ObservedExchange {
         observers: Observers,
         runtime: &Arc<dyn Runtime>,
         request: u64,
+        route: Option<Cow<'static, str>>,
         method: &Method,
         target: Option<&Target>,
     ) -> Self {
@@ -267,6 +279,7 @@ impl ObservedExchange {
             observers,
             runtime: runtime.clone(),
             request,
+            route,
             attempt: 0,
             method: method.clone(),
             target: target.cloned(),
@@ -293,6 +306,7 @@ impl ObservedExchange {
             observers: previous.observers.clone(),
             runtime: previous.runtime.clone(),
             request: previous.request,
+            route: previous.route.clone(),
             attempt: previous.attempt + 1,
             method: request.method().clone(),
             target: Some(target.clone()),
@@ -325,9 +339,9 @@ impl ObservedExchange {
         self.report(Step::Chunk { bytes });
     }
 
-    pub(crate) fn report_done(self) {
+    pub(crate) fn report_done(self, status: StatusCode) {
         let bytes = self.bytes;
-        self.end(Step::Done { bytes });
+        self.end(Step::Done { status, bytes });
     }
 
     pub(crate) fn report_failure(self, error: &Error) {
@@ -464,6 +478,7 @@ impl Observer for TracingObserver {
                 tracing::debug!(
                     target: "inflight",
                     request = event.request,
+                    route = event.route,
                     attempt = event.attempt,
                     method = event.method.as_str(),
                     url = event.url.map(Url::as_str),
@@ -503,7 +518,7 @@ impl Observer for TracingObserver {
                 debug!(error = error.map(tracing::field::display), "{name}");
             }
             Step::Redirected { to } => debug!(to = to.map(Url::as_str), "{name}"),
-            Step::Done { bytes } => debug!(bytes, "{name}"),
+            Step::Done { status, bytes } => debug!(status = status.as_u16(), bytes, "{name}"),
             Step::Failed { error } => debug!(error = %error, "{name}"),
             Step::Started | Step::Queued | Step::Sending | Step::Sent { .. } | Step::Cancelled => {
                 debug!("{name}");

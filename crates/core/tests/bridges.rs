@@ -65,7 +65,7 @@ struct Line(String);
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if ["message", "request", "status", "error"].contains(&field.name()) {
+        if ["message", "request", "route", "status", "error"].contains(&field.name()) {
             self.0.push_str(&format!(" {}={value:?}", field.name()));
         }
     }
@@ -101,19 +101,19 @@ fn the_tracing_observer_records_an_event_for_each_step_of_a_request() {
     tracing::subscriber::with_default(recorder.clone(), || {
         let session = responding(|_| Response::new(Body::from("hello")));
         let session = session.observe(TracingObserver).build().unwrap();
-        run(session.get("http://host/").text()).unwrap();
+        run(session.get("http://host/").name("page").text()).unwrap();
         let response = run(session.get("http://host/").send()).unwrap();
         drop(response);
     });
     let lines = lock(&recorder.0);
     let steps = [
-        "DEBUG message=started request=1",
-        "DEBUG message=sending request=1",
-        "DEBUG message=connected request=1",
-        "DEBUG message=sent request=1",
-        "DEBUG message=head request=1 status=200",
+        "DEBUG message=started request=1 route=\"page\"",
+        "DEBUG message=sending request=1 route=\"page\"",
+        "DEBUG message=connected request=1 route=\"page\"",
+        "DEBUG message=sent request=1 route=\"page\"",
+        "DEBUG message=head request=1 route=\"page\" status=200",
         "TRACE message=chunk request=1",
-        "DEBUG message=done request=1",
+        "DEBUG message=done request=1 route=\"page\" status=200",
         "DEBUG message=started request=2",
     ];
     assert_eq!(lines[..steps.len()], steps);

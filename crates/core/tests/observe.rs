@@ -32,7 +32,7 @@ fn with_log(builder: SessionBuilder) -> (SessionBuilder, Log) {
             Step::Head { status, .. } => format!(" {}", status.as_u16()),
             Step::Redirected { to } => format!(" {}", to.unwrap().path()),
             Step::Chunk { bytes } => format!(" {bytes}"),
-            Step::Done { bytes } => format!(" {bytes}"),
+            Step::Done { status, bytes } => format!(" {} {bytes}", status.as_u16()),
             Step::Failed { error } => format!(" {}", error.kind()),
             _ => String::new(),
         };
@@ -69,7 +69,7 @@ fn an_observer_receives_all_events_of_a_request() {
         "1.1 head 200",
         "1.1 chunk 3",
         "1.1 chunk 2",
-        "1.1 done 5",
+        "1.1 done 200 5",
     ];
     assert_eq!(take_lines(&log), expected);
     // The second request has the next id.
@@ -154,7 +154,7 @@ fn redirects_and_retries_are_reported() {
         "1.3 connected unknown",
         "1.3 sent",
         "1.3 head 503",
-        "1.3 done 0",
+        "1.3 done 503 0",
     ];
     assert_eq!(take_lines(&log), expected);
 }
@@ -292,6 +292,48 @@ fn an_event_has_the_method_the_url_and_the_elapsed_time() {
 }
 
 #[test]
+fn all_events_of_a_request_have_its_name() {
+    let seen: Arc<Mutex<Vec<_>>> = Arc::default();
+    let names = seen.clone();
+    let session = responding(|request| match request.uri().path() {
+        "/from" => {
+            let mut response = response_with_status(StatusCode::FOUND);
+            let location = http::HeaderValue::from_static("/to");
+            response.headers_mut().insert("location", location);
+            response
+        }
+        _ => http::Response::new(Body::from("page")),
+    });
+    let session = session
+        .observe(move |event: &Event<'_>| {
+            lock(&names).push((event.attempt, event.route.map(str::to_owned)));
+        })
+        .build()
+        .unwrap();
+    run(session.get("http://host/from").name("pages").text()).unwrap();
+    let events = std::mem::take(&mut *lock(&seen));
+    assert_eq!(events.last().unwrap().0, 2);
+    assert!(
+        events
+            .iter()
+            .all(|(_, route)| route.as_deref() == Some("pages")),
+        "{events:?}"
+    );
+    // A name may be an owned string. The last name counts.
+    let owned = format!("page {}", 7);
+    let request = session.get("http://host/to").name("replaced").name(owned);
+    run(request.text()).unwrap();
+    let events = std::mem::take(&mut *lock(&seen));
+    assert!(
+        events
+            .iter()
+            .all(|(_, route)| route.as_deref() == Some("page 7"))
+    );
+    run(session.get("http://host/to").text()).unwrap();
+    assert!(lock(&seen).iter().all(|(_, route)| route.is_none()));
+}
+
+#[test]
 fn a_request_without_observers_has_no_extensions() {
     let bare = client(|request| async move {
         assert!(request.extensions().is_empty());
@@ -299,6 +341,7 @@ fn a_request_without_observers_has_no_extensions() {
     });
     let session = builder(bare, &TestRuntime::new(0)).build().unwrap();
     run(session.get("http://host/").send()).unwrap();
+    run(session.get("http://host/").name("page").send()).unwrap();
 }
 
 #[test]

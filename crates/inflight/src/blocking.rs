@@ -216,6 +216,11 @@ impl RequestBuilder {
         Self(self.0.decompress(decompress))
     }
 
+    /// Sets the name of the request's route, for the session's observers.
+    pub fn name(self, route: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        Self(self.0.name(route))
+    }
+
     /// Sends the request and waits for the response's head.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ fn session_with_log(context: &Context) -> Result<(Session, Log)> {
             Step::Connected(connection) => RecordedStep::Connected(connection),
             Step::Chunk { bytes } => RecordedStep::Chunk(bytes as u64),
             Step::Uploaded(so_far) => RecordedStep::Uploaded(so_far.bytes),
-            Step::Done { bytes } => RecordedStep::Done(bytes),
+            Step::Done { bytes, .. } => RecordedStep::Done(bytes),
             Step::Failed { error } => RecordedStep::Failed(error.kind()),
             step => RecordedStep::Step(step.name()),
         };

@@ -98,11 +98,10 @@ pub(crate) async fn exchange(
                 observed,
                 ..
             } = exchange;
-            let mut body = std::mem::take(response.body_mut());
             let pool = session.clone();
-            if !http_body::Body::is_end_stream(&body) {
+            if !http_body::Body::is_end_stream(response.body()) {
                 let limited = LimitedBody::new(
-                    body,
+                    &mut response,
                     session,
                     timer,
                     permits,
@@ -110,11 +109,10 @@ pub(crate) async fn exchange(
                     attempt_end,
                     observed,
                 );
-                body = Body::from_source(limited);
+                *response.body_mut() = Body::from_source(limited);
             } else if let Some(observed) = observed {
-                observed.report_done();
+                observed.report_done(response.status());
             }
-            *response.body_mut() = body;
             let response = Response::new(response, target, policy.max_body, pool).with_history(
                 history,
                 attempts,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future;
+use http::StatusCode;
 use http_body::{Body as _, SizeHint};
 
 use super::exchange::{DRAIN_TIMEOUT, MAX_DRAINED};
@@ -21,6 +22,8 @@ use crate::observe::ObservedExchange;
 /// The request stays in flight until the body ends.
 pub(crate) struct LimitedBody {
     body: Body,
+    /// The status of the response, for the observers.
+    status: StatusCode,
     timer: ExchangeTimer,
     permits: Permits,
     read_timeout: Option<Duration>,
@@ -36,8 +39,9 @@ pub(crate) struct LimitedBody {
 }
 
 impl LimitedBody {
+    /// Takes the body out of the response.
     pub(crate) fn new(
-        body: Body,
+        response: &mut http::Response<Body>,
         session: Arc<SessionState>,
         timer: ExchangeTimer,
         mut permits: Permits,
@@ -47,7 +51,8 @@ impl LimitedBody {
     ) -> Self {
         permits.mark_unread(timer.now());
         Self {
-            body,
+            body: std::mem::take(response.body_mut()),
+            status: response.status(),
             timer,
             permits,
             read_timeout,
@@ -92,7 +97,7 @@ impl LimitedBody {
         if let Some(observed) = self.observed.take() {
             match error {
                 Some(error) => observed.report_failure(error),
-                None => observed.report_done(),
+                None => observed.report_done(self.status),
             }
         }
         self.body = Body::empty();

@@ -1,5 +1,6 @@
 //! The builder of a request, and the types that convert to a URL.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
@@ -320,13 +321,23 @@ impl RequestBuilder {
     /// [`SessionBuilder::observe`](crate::SessionBuilder::observe). A request may have several
     /// observers.
     pub fn observe(mut self, observer: impl Observer) -> Self {
-        // Stored in the extensions, so that requests without observers stay small.
-        let observers = self
-            .request
-            .extensions_mut()
-            .get_or_insert_default::<RequestObservers>();
-        observers.0.push(Arc::new(observer));
+        self.observers_mut().observers.push(Arc::new(observer));
         self
+    }
+
+    /// Sets the name of the request's route, such as `/users/{id}`. Events contain the name as
+    /// [`Event::route`](crate::Event::route).
+    ///
+    /// The name should not contain parts of the URL that vary, so that the number of names is small.
+    /// The server does not receive it.
+    pub fn name(mut self, route: impl Into<Cow<'static, str>>) -> Self {
+        self.observers_mut().route = Some(route.into());
+        self
+    }
+
+    // Stored in the extensions, so that requests without observers and names stay small.
+    fn observers_mut(&mut self) -> &mut RequestObservers {
+        self.request.extensions_mut().get_or_insert_default()
     }
 
     /// Sends the request and returns the response as soon as its head has arrived.

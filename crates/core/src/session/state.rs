@@ -61,15 +61,16 @@ impl SessionState {
         request: &mut http::Request<Body>,
         target: Option<&Target>,
     ) -> Option<Box<ObservedExchange>> {
-        let added = request.extensions_mut().remove::<RequestObservers>();
-        let observers = match added {
-            Some(RequestObservers(added)) => self.observers.iter().cloned().chain(added).collect(),
-            None if self.observers.is_empty() => return None,
-            None => self.observers.clone(),
+        let own = request.extensions_mut().remove::<RequestObservers>();
+        let RequestObservers { route, observers } = own.unwrap_or_default();
+        let observers = match observers.is_empty() {
+            true if self.observers.is_empty() => return None,
+            true => self.observers.clone(),
+            false => self.observers.iter().cloned().chain(observers).collect(),
         };
         let id = self.last_request_id.fetch_add(1, Ordering::Relaxed) + 1;
         let method = request.method();
-        let observed = ObservedExchange::start(observers, &self.runtime, id, method, target);
+        let observed = ObservedExchange::start(observers, &self.runtime, id, route, method, target);
         Some(Box::new(observed))
     }
 
