@@ -17,15 +17,18 @@
 //! - [`ClientOptions`], [`TlsOptions`], [`AddressGuard`]: the options of a client. [`Resolver`]
 //!   looks up names for a client. [`Capabilities`]: what a client can do.
 
-// The layers, from the lowest to the highest: error, message, backend, observe, connect, upload,
-// download, session and tower. Each layer uses only lower layers. gather uses only error and backend.
+// The layers, from the lowest to the highest: prometheus, error, message, backend, observe, metrics,
+// connect, upload, download, session and tower. Each layer uses only lower layers. gather uses only
+// error and backend.
 mod backend;
 mod connect;
 mod download;
 mod error;
 pub mod gather;
 mod message;
+mod metrics;
 mod observe;
+pub mod prometheus;
 mod session;
 #[cfg(feature = "tower")]
 pub mod tower;
@@ -58,6 +61,9 @@ pub use backend::task::{Panic, Task, TaskError, unblock};
 pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream, gather_with};
 
 // Observers.
+#[cfg(feature = "metrics")]
+pub use metrics::MetricsObserver;
+pub use metrics::SessionMetrics;
 #[cfg(feature = "tracing")]
 pub use observe::TracingObserver;
 pub use observe::{Connection, Event, Observer, Step};

@@ -112,12 +112,14 @@ pub mod connect {
     pub use inflight_net::hickory::Hickory;
 }
 
-/// Events and progress of requests.
+/// Events, metrics and progress of requests.
 pub mod observe {
+    #[cfg(feature = "metrics")]
+    pub use inflight_core::MetricsObserver;
     #[cfg(feature = "tracing")]
     pub use inflight_core::TracingObserver;
     pub use inflight_core::{
-        AttemptOutcome, Connection, Event, Observer, Progress, Redirect, Step,
+        AttemptOutcome, Connection, Event, Observer, Progress, Redirect, SessionMetrics, Step,
     };
 }
 

@@ -10,10 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use inflight_core::prometheus::MetricText;
 use inflight_core::{ConnectOptions, Error, ErrorKind, Runtime, Socket, Task};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::prometheus::Prometheus;
+use crate::prometheus::add_histogram;
 use crate::site::{histogram, nanos as in_nanos, record};
 use crate::slot::{self, EndTime, Slot, between, lock, nanos};
 
@@ -187,15 +188,15 @@ impl Lateness {
     /// Returns the lateness as a histogram in seconds, in Prometheus' text format. The label `on` is
     /// `timer`, `socket`, or `thread` for the control thread.
     pub fn prometheus(&self) -> String {
-        let mut text = Prometheus::new(
+        let mut text = MetricText::histogram(
             "inflight_probe_lateness_seconds",
             "How late the ticks of a heartbeat were.",
         );
-        text.histogram("on=\"timer\"", &self.runtime);
+        add_histogram(&mut text, "on=\"timer\"", &self.runtime);
         if let Some(socket) = &self.socket {
-            text.histogram("on=\"socket\"", socket);
+            add_histogram(&mut text, "on=\"socket\"", socket);
         }
-        text.histogram("on=\"thread\"", &self.control);
+        add_histogram(&mut text, "on=\"thread\"", &self.control);
         text.finish()
     }
 }

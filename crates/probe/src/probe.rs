@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use inflight_core::prometheus::MetricText;
 use inflight_core::{Error, ErrorKind};
 
 use crate::heartbeat::Heartbeat;
@@ -57,37 +58,34 @@ impl Probe {
     /// waits of each label and location.
     pub fn prometheus(&self) -> String {
         let totals = lock(&self.totals);
-        let mut stalls = String::from(
-            "# HELP inflight_probe_stalls_total Polls that exceeded the threshold.\n\
-             # TYPE inflight_probe_stalls_total counter\n",
+        let mut stalls = MetricText::counter(
+            "inflight_probe_stalls_total",
+            "Polls that exceeded the threshold.",
         );
-        let mut seconds = String::from(
-            "# HELP inflight_probe_stalled_seconds_total Time in polls that exceeded the threshold.\n\
-             # TYPE inflight_probe_stalled_seconds_total counter\n",
+        let mut seconds = MetricText::counter(
+            "inflight_probe_stalled_seconds_total",
+            "Time in polls that exceeded the threshold.",
         );
         for (number, total) in &totals.by_site {
             let Some(site) = Site::numbered(*number) else {
                 continue;
             };
             let labels = labels(site.label, site.location.file(), site.location.line());
-            let (count, lasted) = (total.stalls, total.lasted.as_secs_f64());
-            stalls += &format!("inflight_probe_stalls_total{{{labels}}} {count}\n");
-            seconds += &format!("inflight_probe_stalled_seconds_total{{{labels}}} {lasted}\n");
+            stalls.add(&labels, total.stalls);
+            seconds.add(&labels, total.lasted.as_secs_f64());
         }
-        let pauses = format!(
-            "# HELP inflight_probe_machine_pauses_total Pauses of the machine or of the process that \
-             delayed the watchdog by at least the threshold.\n\
-             # TYPE inflight_probe_machine_pauses_total counter\n\
-             inflight_probe_machine_pauses_total {}\n",
-            totals.pauses
+        let mut pauses = MetricText::counter(
+            "inflight_probe_machine_pauses_total",
+            "Pauses of the machine or of the process that delayed the watchdog by at least the threshold.",
         );
-        let lost = format!(
-            "# HELP inflight_probe_lost_events_total Events that a slow listener did not receive.\n\
-             # TYPE inflight_probe_lost_events_total counter\n\
-             inflight_probe_lost_events_total {}\n",
-            totals.lost
+        pauses.add("", totals.pauses);
+        let mut lost = MetricText::counter(
+            "inflight_probe_lost_events_total",
+            "Events that a slow listener did not receive.",
         );
-        stalls + &seconds + &pauses + &lost + &polls(&poll_stats())
+        lost.add("", totals.lost);
+        let texts = [stalls, seconds, pauses, lost];
+        texts.map(MetricText::finish).concat() + &polls(&poll_stats())
     }
 }
 

@@ -326,7 +326,8 @@ impl RequestBuilder {
     }
 
     /// Sets the name of the request's route, such as `/users/{id}`. Events contain the name as
-    /// [`Event::route`](crate::Event::route).
+    /// [`Event::route`](crate::Event::route). [`SessionMetrics`](crate::SessionMetrics) has metrics
+    /// for each name.
     ///
     /// The name should not contain parts of the URL that vary, so that the number of names is small.
     /// The server does not receive it.
