@@ -10,6 +10,7 @@
 //! - `gather`: fetches the URLs in its arguments. The project's README shows this program.
 //! - `blocking_client`: fetches 100 pages in four ways and measures the times. `just bench` runs it first.
 //! - `stall`: measures how a blocking call stalls an event loop.
+//! - `axum`: finds a blocking call in a service.
 //! - `policy`: shows timeouts, limits, redirects, retries and how to close a session.
 //! - `guard`: refuses to connect to private addresses.
 //! - `trace`: draws the timeline of each request with an observer.

@@ -64,6 +64,21 @@ fn stall_reports_a_gap_as_long_as_the_blocking_call() {
 }
 
 #[test]
+fn axum_reports_the_route_whose_handler_blocks() {
+    let printed = run(env!("CARGO_BIN_EXE_axum"));
+    let reports: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.starts_with("GET /reports/{id} (examples/src/bin/axum.rs:"))
+        .collect();
+    // The stall while it lasts, and its end.
+    assert_eq!(reports.len(), 2, "{printed}");
+    assert!(reports[0].contains("; futures ready"), "{printed}");
+    assert!(reports[1].contains("; late polls"), "{printed}");
+    let responses = ["page 1", "report 7"].map(|text| printed.lines().any(|line| line == text));
+    assert_eq!(responses, [true, true], "{printed}");
+}
+
+#[test]
 fn blocking_client_shows_that_blocking_calls_in_a_task_run_one_after_another() {
     let printed = run_with(env!("CARGO_BIN_EXE_blocking_client"), &["5"]);
     let lines: Vec<&str> = printed.lines().collect();

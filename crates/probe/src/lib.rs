@@ -69,6 +69,8 @@ mod cpu;
 mod gather;
 mod heartbeat;
 mod latency;
+#[cfg(feature = "tower")]
+mod layer;
 mod probe;
 mod probed;
 mod prometheus;
@@ -98,6 +100,8 @@ mod watchdog;
 pub use assert::{Findings, NoStall, assert_no_stall};
 pub use gather::{Exchanges, exchanges, gather, gather_stream};
 pub use heartbeat::{Heartbeat, Lateness};
+#[cfg(feature = "tower")]
+pub use layer::{Layer, ProbedService};
 pub use probe::{Probe, ProbeBuilder};
 pub use probed::{FutureExt, Probed};
 pub use report::{Aftermath, Class, Event, LoopDelay, LoopThread, Stall};

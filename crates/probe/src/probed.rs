@@ -1,5 +1,6 @@
 //! A future whose polls are timed.
 
+use std::borrow::Cow;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,8 +35,12 @@ pub trait FutureExt: Future + Sized {
     ///
     /// All futures with the same label and location share the histograms of
     /// [`poll_stats`](crate::poll_stats). Dropping the returned future drops this one.
+    ///
+    /// The process never frees a label. It therefore keeps at most 256 labels that are owned strings.
+    /// Futures with further owned labels share the label `other`. An owned label also costs a lock, which
+    /// all threads share.
     #[track_caller]
-    fn probed(self, label: &'static str) -> Probed<Self> {
+    fn probed(self, label: impl Into<Cow<'static, str>>) -> Probed<Self> {
         Probed::at(self, Site::of(label, Location::caller()))
     }
 }

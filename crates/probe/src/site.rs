@@ -1,5 +1,6 @@
 //! The source locations at which futures are probed, and the counts of each.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::Location;
@@ -9,11 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use inflight_core::prometheus::OTHER;
 
 use crate::slot::lock;
 
 /// How many sites each thread's cache holds.
 const CACHE_SIZE: usize = 16;
+
+/// How many labels the process keeps that are owned strings. This limits the memory of a program that by
+/// mistake uses URLs as labels.
+const MAX_OWNED_LABELS: usize = 256;
 
 thread_local! {
     static SITE_CACHE: [Cell<Option<&'static Site>>; CACHE_SIZE] = const { [const { Cell::new(None) }; CACHE_SIZE] };
@@ -27,6 +33,45 @@ type Key = (&'static str, &'static Location<'static>);
 struct Sites {
     by_key: HashMap<Key, &'static Site>,
     by_number: Vec<&'static Site>,
+    /// How many owned labels were leaked.
+    owned: usize,
+}
+
+impl Sites {
+    fn intern(
+        &mut self,
+        label: Cow<'static, str>,
+        location: &'static Location<'static>,
+    ) -> &'static Site {
+        if let Some(site) = self.by_key.get(&(&*label, location)) {
+            return site;
+        }
+        let label = match label {
+            Cow::Borrowed(label) => label,
+            Cow::Owned(_) if self.owned == MAX_OWNED_LABELS => {
+                return self.intern(Cow::Borrowed(OTHER), location);
+            }
+            Cow::Owned(label) => {
+                self.owned += 1;
+                label.leak()
+            }
+        };
+        // The number of sites is bounded by the program's source and by `MAX_OWNED_LABELS`, so they may
+        // be leaked.
+        let site: &'static Site = Box::leak(Box::new(Site {
+            number: self.by_number.len(),
+            label,
+            location,
+            counts: Mutex::new(Counts {
+                polls: histogram(),
+                waits: histogram(),
+            }),
+            untimed: AtomicU64::new(0),
+        }));
+        self.by_number.push(site);
+        self.by_key.insert((label, location), site);
+        site
+    }
 }
 
 /// A label and the source location of its use.
@@ -65,40 +110,33 @@ pub struct PollStats {
 }
 
 impl Site {
-    pub(crate) fn of(label: &'static str, location: &'static Location<'static>) -> &'static Self {
+    pub(crate) fn of(
+        label: impl Into<Cow<'static, str>>,
+        location: &'static Location<'static>,
+    ) -> &'static Self {
+        match label.into() {
+            Cow::Borrowed(label) => Self::of_static(label, location),
+            label => Self::intern(label, location),
+        }
+    }
+
+    fn of_static(label: &'static str, location: &'static Location<'static>) -> &'static Self {
         // A program probes many futures at few locations. The cache compares addresses, because
         // hashing the text takes longer than a short poll.
         let index = (ptr::from_ref(location).addr() / size_of::<Location<'_>>()) % CACHE_SIZE;
         SITE_CACHE.with(|cache| match cache[index].get() {
             Some(site) if ptr::eq(site.label, label) && ptr::eq(site.location, location) => site,
             _ => {
-                let site = Self::intern(label, location);
+                let site = Self::intern(Cow::Borrowed(label), location);
                 cache[index].set(Some(site));
                 site
             }
         })
     }
 
-    fn intern(label: &'static str, location: &'static Location<'static>) -> &'static Self {
+    fn intern(label: Cow<'static, str>, location: &'static Location<'static>) -> &'static Self {
         let mut sites = lock(&SITES);
-        let sites = sites.get_or_insert_default();
-        if let Some(site) = sites.by_key.get(&(label, location)) {
-            return site;
-        }
-        // The number of sites is bounded by the program's source, so they may be leaked.
-        let site: &'static Self = Box::leak(Box::new(Self {
-            number: sites.by_number.len(),
-            label,
-            location,
-            counts: Mutex::new(Counts {
-                polls: histogram(),
-                waits: histogram(),
-            }),
-            untimed: AtomicU64::new(0),
-        }));
-        sites.by_number.push(site);
-        sites.by_key.insert((label, location), site);
-        site
+        sites.get_or_insert_default().intern(label, location)
     }
 
     pub(crate) fn numbered(number: usize) -> Option<&'static Self> {

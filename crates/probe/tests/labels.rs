@@ -36,6 +36,34 @@ fn the_jobs_of_a_gather_share_its_label_and_location() {
     assert_eq!((stats.polls.len(), stats.waits.len()), (6, 3));
 }
 
+/// No other test of this file uses owned labels.
+#[test]
+fn the_number_of_owned_labels_is_limited() {
+    let probe = |label: String| block_on(async {}.probed(label));
+    let line = line!() - 1;
+    for number in 0..300 {
+        probe(format!("owned {number}"));
+    }
+    // A label that the process keeps stays in use, also at other locations.
+    probe("owned 0".to_owned());
+    block_on(async {}.probed("owned 1"));
+    let stats: Vec<_> = poll_stats()
+        .into_iter()
+        .filter(|stats| (stats.location.file(), stats.location.line()) == (file!(), line))
+        .collect();
+    assert_eq!(stats.len(), 257);
+    let polls = |label| {
+        let mut stats = stats.iter();
+        let stats = stats.find(|stats| stats.label == label);
+        stats.map(|stats| stats.polls.len())
+    };
+    assert_eq!(polls("owned 0"), Some(2));
+    assert_eq!(polls("owned 1"), Some(1));
+    assert_eq!(polls("owned 255"), Some(1));
+    assert_eq!(polls("owned 256"), None);
+    assert_eq!(polls("other"), Some(44));
+}
+
 #[test]
 fn many_futures_that_start_at_once_are_all_counted_and_partly_timed() {
     const MANY: u64 = 100_000;
