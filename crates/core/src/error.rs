@@ -9,6 +9,14 @@ use std::sync::Arc;
 use url::Url;
 
 /// A boxed error of any type, as a source.
+///
+/// ```
+/// use inflight_core::{BoxError, Error, ErrorKind};
+///
+/// let cause: BoxError = "the disk is full".into();
+/// let error = Error::new(ErrorKind::Io).with_source(cause);
+/// # assert!(std::error::Error::source(&error).is_some());
+/// ```
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The error of one exchange.
@@ -48,6 +56,19 @@ struct Inner {
 }
 
 /// The kind of an [`Error`]. It is the same on every backend.
+///
+/// ```
+/// use inflight_core::{Error, ErrorKind};
+///
+/// fn advice(error: &Error) -> &'static str {
+///     match error.kind() {
+///         ErrorKind::Resolve | ErrorKind::Connect => "check the address",
+///         ErrorKind::Timeout => "try again later",
+///         _ => "report this error",
+///     }
+/// }
+/// # assert_eq!(advice(&Error::new(ErrorKind::Resolve)), "check the address");
+/// ```
 #[doc(alias("ClientError", "ClientConnectorError"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -165,6 +186,29 @@ impl fmt::Display for ErrorKind {
 }
 
 /// The part of an exchange that a timeout applies to.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use inflight_core::Phase;
+///
+/// # use inflight_core::{BlockOn, Error};
+/// # use inflight_mock::{Mock, Reply, When};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+/// # mock.on(When::any(), Reply::pending());
+/// # let session = mock.session().build()?;
+/// # runtime.block_on(async {
+/// // The server accepts the request and does not respond.
+/// let request = session.get("http://pages.test/").head_timeout(Duration::from_secs(5));
+/// let error = request.send().await.unwrap_err();
+/// assert_eq!(error.phase(), Some(Phase::Head));
+/// assert_eq!(error.to_string(), "timed out (head) [http://pages.test/]");
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -515,6 +559,19 @@ impl From<Error> for io::Error {
 
 /// The reason why a connection could not be secured. A client without the capability
 /// [`tls_faults`](crate::Capabilities::tls_faults) always reports [`Other`](Self::Other).
+///
+/// ```
+/// use inflight_core::{Error, TlsFault};
+///
+/// fn remedy(error: &Error) -> Option<&'static str> {
+///     match error.tls_fault()? {
+///         TlsFault::UnknownIssuer | TlsFault::SelfSigned => Some("add the authority of the server"),
+///         TlsFault::Expired => Some("renew the certificate of the server"),
+///         _ => None,
+///     }
+/// }
+/// # assert!(remedy(&Error::tls(TlsFault::Expired)).is_some());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {

@@ -18,6 +18,34 @@ use crate::message::target::Target;
 
 /// A receiver of the events of a session's requests: see
 /// [`SessionBuilder::observe`](crate::SessionBuilder::observe). Every `Fn(&Event)` is an observer.
+///
+/// ```
+/// use inflight_core::{Event, Observer, Step};
+///
+/// # use inflight_core::{BlockOn, Error, ErrorKind};
+/// # use inflight_mock::{Mock, Reply, When};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+/// # mock.on(When::any(), Reply::error(ErrorKind::Connect));
+/// # runtime.block_on(async {
+/// /// Prints the requests that failed.
+/// struct FailureLog;
+///
+/// impl Observer for FailureLog {
+///     fn observe(&self, event: &Event<'_>) {
+///         if let Step::Failed { error } = event.step {
+///             eprintln!("request {} failed: {error}", event.request);
+///         }
+///     }
+/// }
+///
+/// let session = mock.session().observe(FailureLog).build()?;
+/// # session.get("http://pages.test/").send().await.unwrap_err();
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Observer: Send + Sync + 'static {
     /// Handles an event when it happens.
     ///
@@ -33,6 +61,20 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
 }
 
 /// An event of one request.
+///
+/// ```
+/// use inflight_core::Event;
+///
+/// /// Logs a step like `request 1, attempt 1: GET http://pages.test/ sent after 2.1ms`.
+/// fn log(event: &Event<'_>) {
+///     let url = event.url.map_or("an invalid URL", |url| url.as_str());
+///     let (request, attempt, method) = (event.request, event.attempt, event.method);
+///     let (step, elapsed) = (event.step.name(), event.elapsed);
+///     println!("request {request}, attempt {attempt}: {method} {url} {step} after {elapsed:?}");
+/// }
+/// # fn is_observer(_: impl inflight_core::Observer) {}
+/// # is_observer(log);
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
@@ -75,6 +117,9 @@ pub struct Event<'a> {
 /// | `on_request_end`, `on_request_exception` | `Done`, `Failed`, `Cancelled` |
 ///
 /// There is no step for lookups, because most clients do not report them.
+///
+/// For an example, see [`Observer`]. For the steps of a whole request, see
+/// [`SessionBuilder::observe`](crate::SessionBuilder::observe).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Step<'a> {
@@ -186,6 +231,15 @@ impl Step<'_> {
 }
 
 /// The kind of connection that a request has.
+///
+/// ```
+/// use inflight_core::{Connection, Step};
+///
+/// fn is_new_connection(step: &Step<'_>) -> bool {
+///     matches!(step, Step::Connected(Connection::New))
+/// }
+/// # assert!(!is_new_connection(&Step::Started));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
     /// A connection that was made for the request. If an existing connection becomes idle before the
@@ -430,6 +484,8 @@ impl Connections {
 
 /// A handle through which a client reports a request's connection to the request's observers. It
 /// does nothing if the request has no observers.
+///
+/// For an example, see [`Connections`].
 #[derive(Clone)]
 pub struct Trace(Option<ObserverHandle>);
 

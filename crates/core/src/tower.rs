@@ -46,6 +46,8 @@ impl Service<http::Request<Body>> for Session {
 
 /// A client that sends requests through a tower service: a stack of middleware around a
 /// [`Session`], for example.
+///
+/// For an example, see the [module's documentation](self).
 #[derive(Clone)]
 pub struct FromTower<S> {
     service: S,

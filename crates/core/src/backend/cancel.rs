@@ -91,6 +91,8 @@ impl fmt::Debug for Cancel {
 }
 
 /// A guard that keeps a hook of [`Cancel::on_cancel`] registered.
+///
+/// For an example, see [`Cancel`].
 #[derive(Debug)]
 #[must_use = "dropping the guard removes the hook"]
 pub struct CancelGuard {

@@ -1,6 +1,8 @@
 //! The capabilities of clients.
 
 /// Whether a client has a capability, and the reason if it does not.
+///
+/// For an example, see [`Capabilities`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
     /// The client has the capability.
@@ -25,6 +27,16 @@ impl Support {
 }
 
 /// A limit on the concurrency of a backend.
+///
+/// ```
+/// use inflight_core::{Capabilities, Ceiling};
+///
+/// let mut capabilities = Capabilities::all("a client with four threads");
+/// capabilities.ceilings.push(Ceiling {
+///     at_most: 4,
+///     description: "requests at once on the client's threads; further requests wait",
+/// });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ceiling {
     /// The limit. [`description`](Self::description) names what it counts.

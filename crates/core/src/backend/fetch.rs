@@ -11,6 +11,13 @@ use crate::error::Error;
 use crate::message::body::{BlockingBody, Body};
 
 /// A boxed future that is `Send`.
+///
+/// ```
+/// use inflight_core::BoxFuture;
+///
+/// let futures: [BoxFuture<'static, u32>; 2] = [Box::pin(async { 1 }), Box::pin(std::future::ready(2))];
+/// # let _ = futures;
+/// ```
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// An HTTP client. Each call of [`fetch`](Self::fetch) performs one HTTP exchange.
@@ -137,6 +144,19 @@ pub trait FetchBlocking: Send + Sync + 'static {
 ///
 /// The session enforces the deadline for every client by dropping the exchange. A client whose
 /// calls cannot be interrupted uses the deadline as the timeout of its calls.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use inflight_core::{Body, Deadline, http};
+///
+/// /// Returns the timeout of a call that cannot be interrupted.
+/// fn call_timeout(request: &http::Request<Body>) -> Option<Duration> {
+///     let deadline = request.extensions().get::<Deadline>()?;
+///     Some(deadline.0.saturating_duration_since(Instant::now()))
+/// }
+/// # assert_eq!(call_timeout(&http::Request::new(Body::empty())), None);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
@@ -144,6 +164,15 @@ pub struct Deadline(pub Instant);
 ///
 /// The session inserts this extension when it resends a request because a pooled connection had
 /// ended. Other idle connections may have ended at the same time.
+///
+/// ```
+/// use inflight_core::{Body, NewConnection, http};
+///
+/// fn may_use_pool(request: &http::Request<Body>) -> bool {
+///     request.extensions().get::<NewConnection>().is_none()
+/// }
+/// # assert!(may_use_pool(&http::Request::new(Body::empty())));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct NewConnection;
 
@@ -198,6 +227,8 @@ impl<F: Fetch> DynFetch for WrappedClient<F> {
 /// in this form.
 ///
 /// [`SessionBuilder::wrap`]: crate::SessionBuilder::wrap
+///
+/// For an example, see [`SessionBuilder::wrap`].
 #[derive(Clone)]
 pub struct AnyClient {
     pub(crate) client: Arc<dyn DynFetch>,

@@ -25,6 +25,8 @@ const MAX_READ: usize = 64 * 1024;
 ///
 /// The adapter makes one blocking call for the head and one for each chunk of the body, so that an
 /// unread body occupies no thread. Dropping the future or the body cancels the blocking call.
+///
+/// For an example, see [`FetchBlocking`].
 pub struct Offload<C> {
     client: Arc<C>,
     runtime: Arc<dyn Runtime>,
@@ -264,6 +266,8 @@ fn read_uninterrupted(body: &mut BlockingBody, buffer: &mut [u8]) -> io::Result<
 ///
 /// Blocking inside `poll` is a common mistake, and this type exists to measure its cost. Timeouts
 /// cannot interrupt the call, because no timer runs during the call.
+///
+/// For an example, see [`FetchBlocking`]: `Inline::new(Echo)` replaces `Offload::new(Echo, ..)`.
 pub struct Inline<C>(Arc<C>);
 
 impl<C: FetchBlocking> Inline<C> {

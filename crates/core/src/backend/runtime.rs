@@ -15,6 +15,23 @@ use crate::error::{Error, ErrorKind};
 /// [`Task`](crate::Task) and [`unblock`](crate::unblock) work on every runtime.
 ///
 /// [`BlockOn`] enters a runtime from a thread outside it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use inflight_core::{BlockOn, Runtime};
+/// use inflight_threads::Threads;
+///
+/// /// Works on every runtime.
+/// async fn measure_sleep(runtime: &dyn Runtime) -> Duration {
+///     let start = runtime.now();
+///     runtime.sleep(Duration::from_millis(1)).await;
+///     runtime.now() - start
+/// }
+///
+/// let threads = Threads::new();
+/// assert!(threads.block_on(measure_sleep(&threads)) >= Duration::from_millis(1));
+/// ```
 pub trait Runtime: Send + Sync + 'static {
     /// Returns the runtime's name, for example `smol`.
     fn name(&self) -> &'static str;
@@ -100,6 +117,20 @@ const REMEDY: &str = "build the session on a runtime that lives as long as the s
 
 /// Returns the error of a runtime that has ended: [`ErrorKind::NoRuntime`] with the runtime's name
 /// and a remedy.
+///
+/// ```
+/// use inflight_core::{Error, runtime_ended};
+///
+/// /// Implements `Runtime::check_running` for a runtime that can end.
+/// fn check_running(has_ended: bool) -> Result<(), Error> {
+///     match has_ended {
+///         true => Err(runtime_ended("smol")),
+///         false => Ok(()),
+///     }
+/// }
+/// # assert!(check_running(false).is_ok());
+/// # assert_eq!(check_running(true).unwrap_err().kind(), inflight_core::ErrorKind::NoRuntime);
+/// ```
 pub fn runtime_ended(runtime: &str) -> Error {
     Error::new(ErrorKind::NoRuntime).with_context(format!(
         "the {runtime} runtime that the session was built on has ended: {REMEDY}"
@@ -158,6 +189,13 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 /// Enters a runtime from a thread outside it.
 ///
 /// The trait is separate from [`Runtime`], because only the owner of a runtime can enter it.
+///
+/// ```
+/// use inflight_core::BlockOn;
+/// use inflight_threads::Threads;
+///
+/// assert_eq!(Threads::new().block_on(async { 6 * 7 }), 42);
+/// ```
 #[doc(alias("run", "Runner"))]
 pub trait BlockOn {
     /// Runs the future to completion and blocks this thread until then.

@@ -19,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 ///
 /// A runtime's adapter implements `Socket` for the runtime's own socket type, or wraps that type in
 /// a [`ReadinessSocket`].
+///
+/// For an example, see [`ReadinessSocket`].
 pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
     /// Reads bytes that the system has received, without waiting. Fails with
     /// [`io::ErrorKind::WouldBlock`] if there are none. Returns `Ok(0)` if the peer has ended the
@@ -31,6 +33,13 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
 }
 
 /// The options of [`Runtime::connect`](crate::Runtime::connect).
+///
+/// ```
+/// use inflight_core::ConnectOptions;
+///
+/// let mut options = ConnectOptions::default();
+/// options.nodelay = false;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectOptions {
@@ -46,6 +55,13 @@ impl Default for ConnectOptions {
 
 /// Returns the error of a runtime without sockets: [`io::ErrorKind::Unsupported`] with the
 /// runtime's name and a remedy.
+///
+/// ```
+/// use inflight_core::no_sockets;
+///
+/// let error = no_sockets("threads");
+/// assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+/// ```
 pub fn no_sockets(runtime: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
@@ -58,6 +74,28 @@ pub fn no_sockets(runtime: &str) -> io::Error {
 /// hyper reads each time its task is woken, about five times for a request, and async-io would make
 /// a system call each time. Once a read has taken all bytes that have arrived, this socket does not
 /// read from the system again until the reactor has reported that the stream is readable.
+///
+/// ```
+/// use std::io::{self, Read};
+/// use std::net::{SocketAddr, TcpStream};
+///
+/// use async_io::Async;
+/// use inflight_core::{ReadinessSocket, Socket};
+///
+/// async fn connect(address: SocketAddr) -> io::Result<Box<dyn Socket>> {
+///     let stream = Async::<TcpStream>::connect(address).await?;
+///     let read = |stream: &Async<TcpStream>, buffer: &mut [u8]| stream.get_ref().read(buffer);
+///     Ok(Box::new(ReadinessSocket::new(stream, Async::poll_readable, read)))
+/// }
+///
+/// # let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let address = server.local_addr()?;
+/// let mut socket = futures_lite::future::block_on(connect(address))?;
+/// // The server has not sent anything.
+/// let error = socket.try_read(&mut [0; 8]).unwrap_err();
+/// assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+/// # Ok::<(), io::Error>(())
+/// ```
 pub struct ReadinessSocket<S> {
     stream: S,
     poll_readable: PollReadable<S>,
@@ -70,9 +108,13 @@ pub struct ReadinessSocket<S> {
 
 /// A function that polls whether the stream is readable. If it returns `Pending`, the reactor calls
 /// the waker when the stream becomes readable.
+///
+/// For an example, see [`ReadinessSocket`].
 pub type PollReadable<S> = fn(&S, &mut Context<'_>) -> Poll<io::Result<()>>;
 
 /// A function that reads without waiting.
+///
+/// For an example, see [`ReadinessSocket`].
 pub type TryRead<S> = fn(&S, &mut [u8]) -> io::Result<usize>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -47,6 +47,18 @@ pub struct Task<T> {
 }
 
 /// The reason why a task has no output.
+///
+/// ```
+/// use inflight_core::{BlockOn, Task, TaskError};
+/// use inflight_threads::Threads;
+///
+/// let threads = Threads::new();
+/// let task = Task::<()>::spawn(&threads, async { panic!("out of luck") });
+/// match threads.block_on(task) {
+///     Err(TaskError::Panicked(panic)) => assert_eq!(panic.message(), "out of luck"),
+///     other => unreachable!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug)]
 pub enum TaskError {
     /// The task panicked.
@@ -56,6 +68,8 @@ pub enum TaskError {
 }
 
 /// A panic as a value.
+///
+/// For an example, see [`TaskError`].
 pub struct Panic {
     message: String,
     payload: SyncWrapper<Box<dyn Any + Send>>,

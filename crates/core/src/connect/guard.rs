@@ -160,6 +160,8 @@ impl fmt::Debug for AddressGuard {
 
 /// An address that the session's [`AddressGuard`] refuses. It is the source of an error of kind
 /// [`Connect`](ErrorKind::Connect): see [`Error::address_refused`].
+///
+/// For an example, see [`AddressGuard`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressRefused {
     address: SocketAddr,

@@ -15,6 +15,21 @@ use crate::observe::Connections;
 /// A client does nothing that the session does: redirects, cookies, retries, decoding. It also does
 /// not read proxies from the environment. If the HTTP library has these features, the client disables
 /// them.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use inflight_core::SessionBuilder;
+///
+/// fn with_small_pool(builder: SessionBuilder) -> SessionBuilder {
+///     builder.client_options(|options| {
+///         options.idle_timeout = Duration::from_secs(10);
+///         options.max_idle_per_host = 4;
+///     })
+/// }
+/// # let mock = inflight_mock::Mock::new(inflight_virtual::Virtual::new());
+/// # assert!(with_small_pool(mock.session()).build().is_ok());
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientOptions {

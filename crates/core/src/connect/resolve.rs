@@ -49,6 +49,8 @@ impl<R: Resolve + ?Sized> Resolve for Arc<R> {
 }
 
 /// The system's resolver: `getaddrinfo`, with the system's files, caches and order of addresses.
+///
+/// For an example, see [`Resolve`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemResolver;
 
@@ -60,6 +62,14 @@ impl Resolve for SystemResolver {
 
 /// Returns the host and the port of a URL. Without a port in the URL, returns the default port of its
 /// scheme.
+///
+/// ```
+/// use inflight_core::host_and_port;
+///
+/// assert_eq!(host_and_port(&"https://pages.test/1".parse()?)?, ("pages.test", 443));
+/// assert_eq!(host_and_port(&"http://[::1]:8080/".parse()?)?, ("[::1]", 8080));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -77,6 +87,14 @@ pub fn host_and_port(uri: &http::Uri) -> Result<(&str, u16), Error> {
 }
 
 /// Returns the error for a failed connect. It is the same for every client.
+///
+/// ```
+/// use inflight_core::connect_error;
+///
+/// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// let error = connect_error("192.0.2.1:80".parse().unwrap(), refused);
+/// assert_eq!(error.to_string(), "could not connect: 192.0.2.1:80");
+/// ```
 pub fn connect_error(address: SocketAddr, error: io::Error) -> Error {
     Error::new(ErrorKind::Connect)
         .with_context(address.to_string())

@@ -23,6 +23,18 @@ use crate::error::ErrorKind;
 /// [`ClientOptions::lookup_timeout`] passes. At most 32 lookups that have a waiting caller run at
 /// once. Nothing can interrupt a lookup, so it continues to run when all its callers have stopped
 /// waiting. Up to 64 of these abandoned lookups run in addition to the 32.
+///
+/// ```
+/// use inflight_core::{AddressGuard, BlockOn, ClientOptions, ErrorKind, Resolver};
+/// use inflight_threads::Threads;
+///
+/// let mut options = ClientOptions::default();
+/// options.address_guard = Some(AddressGuard::public());
+/// let resolver = Resolver::new(&options);
+/// let threads = Threads::new();
+/// let found = threads.block_on(resolver.lookup(&threads, "192.168.1.1", 80));
+/// assert_eq!(found.unwrap_err().kind(), ErrorKind::Connect);
+/// ```
 #[derive(Clone)]
 pub struct Resolver {
     lookups: Arc<SharedLookups>,

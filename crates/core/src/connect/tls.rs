@@ -52,6 +52,8 @@ pub struct TlsOptions {
 }
 
 /// An X.509 certificate.
+///
+/// For an example, see [`TlsOptions`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate(Bytes);
 
@@ -90,6 +92,14 @@ impl fmt::Debug for Certificate {
 }
 
 /// A client certificate with its private key. `Debug` output does not contain the key.
+///
+/// ```
+/// use inflight_core::{Error, Identity, SessionBuilder};
+///
+/// fn with_identity(builder: SessionBuilder, chain: &str, key: &str) -> Result<SessionBuilder, Error> {
+///     Ok(builder.client_certificate(Identity::from_pem(chain, key)?))
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Identity {
     chain: Vec<Certificate>,
@@ -136,6 +146,13 @@ impl fmt::Debug for Identity {
 }
 
 /// The versions of HTTP that a client may use.
+///
+/// ```
+/// # use inflight_core::{HttpVersions, SessionBuilder};
+/// # fn with_http1(builder: SessionBuilder) -> SessionBuilder {
+/// builder.http_versions(HttpVersions::Http1Only)
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum HttpVersions {

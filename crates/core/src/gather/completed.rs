@@ -20,6 +20,8 @@ use super::running::Running;
 ///
 /// The stream is `Unpin`, so `next()` works without `pin!`.
 ///
+/// For an example, see [`completed`](super::Gather::completed) and [`until`](super::Gather::until).
+///
 /// # Cancel safety
 ///
 /// Dropping the future of `next()` loses no result. Dropping the stream cancels the jobs.

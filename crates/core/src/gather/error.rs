@@ -38,6 +38,19 @@ pub struct JobError<E> {
 }
 
 /// The reason why a job has no output.
+///
+/// ```
+/// use inflight_core::{JobErrorKind, gather};
+///
+/// # futures_lite::future::block_on(async {
+/// let numbers = gather(["1", "two"].map(|text| async { text.parse::<u8>() }));
+/// let error = numbers.all().await.unwrap_err();
+/// match error.kind() {
+///     JobErrorKind::Failed(error) => assert_eq!(error.to_string(), "invalid digit found in string"),
+///     other => panic!("{other:?}"),
+/// }
+/// # });
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum JobErrorKind<E> {
@@ -118,6 +131,9 @@ impl<E: StdError + 'static> StdError for JobError<E> {
 
 /// The results of [`settled`](super::Gather::settled). `R` is a [`Result`], or an item and a result if
 /// the gather was created by [`gather_with`](super::gather_with).
+///
+/// For an example, see [`settled`](super::Gather::settled). For an example with
+/// [`until`](super::Gather::until), see [`gather_with`](super::gather_with).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Settled<R> {
@@ -138,6 +154,17 @@ pub struct Settled<R> {
 /// [`JobError`]. If [`until`](super::Gather::until) ended the gather, the kind is
 /// [`ErrorKind::Deadline`] instead. If there were no jobs, the kind is
 /// [`ErrorKind::InvalidRequest`].
+///
+/// ```
+/// use inflight_core::gather;
+///
+/// # futures_lite::future::block_on(async {
+/// let numbers = gather(["one", "two"].map(|text| async { text.parse::<u8>() }));
+/// let error = numbers.first().await.unwrap_err();
+/// assert_eq!(error.to_string(), "all 2 jobs failed");
+/// assert_eq!(error.failures[1].to_string(), "job 1 failed");
+/// # });
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AllFailed<E> {

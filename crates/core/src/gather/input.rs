@@ -15,6 +15,9 @@ use crate::backend::runtime::Runtime;
 
 /// The input of a gather: any stream of jobs, or [`Items`], which
 /// [`gather_with`](super::gather_with) creates. The trait is sealed.
+///
+/// For an example, see [`gather`](super::gather), [`gather_stream`](super::gather_stream) and
+/// [`gather_with`](super::gather_with).
 pub trait Input: Sealed {
     /// A job.
     type Job: Job;
@@ -79,6 +82,8 @@ where
 
 /// Items, and a function that creates the job of an item. Created by
 /// [`gather_with`](super::gather_with).
+///
+/// For an example, see [`gather_with`](super::gather_with).
 pub struct Items<I, F> {
     items: I,
     job: F,

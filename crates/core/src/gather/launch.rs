@@ -14,6 +14,18 @@ use crate::backend::sent;
 use crate::backend::task::{Panic, Task, TaskError};
 
 /// A future of a `Result`, which a gather can run. Every such future implements this trait.
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use inflight_core::gather;
+///
+/// # futures_lite::future::block_on(async {
+/// // This job cannot fail.
+/// let length = async |text: &str| Ok::<_, Infallible>(text.len());
+/// assert_eq!(gather(["a", "bc"].map(length)).all().await.unwrap(), [1, 2]);
+/// # });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a job of a gather",
     note = "a job is a future of a `Result`: if it cannot fail, return `Ok::<_, Infallible>(output)`"
@@ -62,6 +74,8 @@ pub(super) mod sealed {
 pub(super) type Start<L, J> = fn(&L, J) -> <L as Launch>::Running<J>;
 
 /// The launcher that runs jobs in the caller's task.
+///
+/// For an example, see [`gather`](super::gather), whose jobs run in this way.
 #[derive(Debug, Clone, Copy)]
 pub struct Here;
 
@@ -83,6 +97,8 @@ impl Here {
 }
 
 /// The launcher that runs each job in a separate task on a runtime.
+///
+/// For an example, see [`Gather::on`](super::Gather::on).
 #[derive(Debug, Clone, Copy)]
 pub struct On<R>(pub(super) R);
 

@@ -65,6 +65,25 @@ const DEFAULT_LIMIT: usize = 100;
 /// iterator (`urls.iter().map(|url| ..)`). The compiler then reports that the closure is "not
 /// general enough" (rust-lang/rust#102211). Map `urls.into_iter()` instead, or collect the jobs
 /// into a `Vec` first.
+///
+/// ```
+/// use inflight_core::gather;
+///
+/// # use inflight_core::{BlockOn, Error};
+/// # use inflight_mock::{Mock, Reply, When};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+/// # mock.on(When::any().repeated(), Reply::text("a page"));
+/// # let session = mock.session().build()?;
+/// # runtime.block_on(async {
+/// let pages = (1..=3).map(|n| session.get(format!("http://pages.test/{n}")).text());
+/// let texts = gather(pages).limit(2).all().await?;
+/// assert_eq!(texts, ["a page", "a page", "a page"]);
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # Ok::<(), Error>(())
+/// ```
 #[doc(alias("join_all", "JoinSet", "TaskGroup", "FuturesUnordered"))]
 pub fn gather<I>(jobs: I) -> Gather<Iter<I::IntoIter>>
 where
@@ -158,6 +177,8 @@ where
 /// The jobs run while the ending is awaited or its stream polled. Without [`on`](Self::on), they
 /// all run in the caller's task: they need not be `Send` or `'static`, and a job that blocks its
 /// thread stops all others.
+///
+/// For an example, see [`gather`] and the documentation of each ending.
 ///
 /// # Cancel safety
 ///
@@ -257,6 +278,15 @@ where
 {
     /// Runs each job as a separate task on `runtime`. Jobs then progress while the caller's task is
     /// busy, and use all of the runtime's threads.
+    ///
+    /// ```
+    /// use inflight_core::{BlockOn, gather};
+    /// use inflight_threads::Threads;
+    ///
+    /// let threads = Threads::new();
+    /// let squares = gather((1..=3).map(|n| async move { Ok::<_, ()>(n * n) })).on(&threads);
+    /// assert_eq!(threads.block_on(squares.all()).unwrap(), [1, 4, 9]);
+    /// ```
     #[doc(alias("spawn", "JoinSet"))]
     pub fn on<R>(self, runtime: &R) -> Gather<S, On<R>, U>
     where
@@ -356,6 +386,15 @@ where
 
     /// Returns the first output and cancels the other jobs. To start the jobs one after another, use
     /// [`hedge`](Self::hedge).
+    ///
+    /// ```
+    /// use inflight_core::gather;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let numbers = gather(["one", "2"].map(|text| async { text.parse::<u8>() }));
+    /// assert_eq!(numbers.first().await.unwrap(), 2);
+    /// # });
+    /// ```
     ///
     /// # Errors
     ///

@@ -523,6 +523,8 @@ impl BodySource for ReplayableBody {
 }
 
 /// The body of a blocking exchange: bytes in memory, or a reader.
+///
+/// For an example, see [`FetchBlocking`](crate::FetchBlocking).
 pub struct BlockingBody {
     kind: BlockingKind,
     len: Option<u64>,

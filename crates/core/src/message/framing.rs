@@ -10,6 +10,19 @@ use crate::message::body::Body;
 
 /// The largest number of interim responses (1xx) before a final response, for clients that have no
 /// limit of their own.
+///
+/// ```
+/// use inflight_core::{Error, ErrorKind, MAX_INTERIM_RESPONSES};
+///
+/// /// Checks the number of interim responses that the client has read.
+/// fn check_interim(count: usize) -> Result<(), Error> {
+///     match count {
+///         0..=MAX_INTERIM_RESPONSES => Ok(()),
+///         _ => Err(Error::new(ErrorKind::Protocol).with_context("too many interim responses")),
+///     }
+/// }
+/// # assert!(check_interim(64).is_ok() && check_interim(65).is_err());
+/// ```
 pub const MAX_INTERIM_RESPONSES: usize = 64;
 
 /// The largest number of fields in a head. Servers send far fewer. A head with more fields is probably
@@ -20,6 +33,16 @@ const MAX_FIELDS: usize = 100;
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Where the body of a response ends (RFC 9112, section 6.3).
+///
+/// ```
+/// use inflight_core::{Framing, http};
+///
+/// let head = http::Response::builder().header("content-length", "5").body(())?;
+/// assert_eq!(Framing::of_response(&head, false)?, Framing::Length(5));
+/// // The response to a HEAD request has no body.
+/// assert_eq!(Framing::of_response(&head, true)?, Framing::NoBody);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// The response has no body.

@@ -15,6 +15,8 @@ use crate::message::body::{Body, BodySource, PolledFrame, Reader};
 const MAX_CHUNK: usize = 64 * 1024;
 
 /// How much of a body has been transferred.
+///
+/// For an example, see [`Body::on_progress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {

@@ -186,6 +186,29 @@ impl Response {
 
     /// Returns the next chunk of the body, or `None` at its end.
     ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # let chunks = ["Chapter 1. ", "Chapter 2."];
+    /// # mock.on(When::any(), Reply::chunks(chunks, std::time::Duration::from_secs(1)));
+    /// # let session = mock.session().build()?;
+    /// # runtime.block_on(async {
+    /// let mut response = session.get("http://pages.test/book").send().await?;
+    /// let mut file = Vec::new();
+    /// while let Some(chunk) = response.chunk().await? {
+    ///     file.write_all(&chunk).unwrap();
+    /// }
+    /// assert_eq!(file, b"Chapter 1. Chapter 2.");
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Incomplete`] if the body ends early, [`ErrorKind::Timeout`] if a timeout of the
@@ -222,6 +245,24 @@ impl Response {
     /// Malformed bytes are an error and are never replaced. To replace them, use
     /// [`bytes`](Self::bytes) and [`String::from_utf8_lossy`].
     ///
+    /// ```
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # let latin = Reply::bytes(&b"caf\xe9"[..]);
+    /// # mock.on(When::any(), latin.header("content-type", "text/plain; charset=iso-8859-1"));
+    /// # let session = mock.session().build()?;
+    /// # runtime.block_on(async {
+    /// // The server sends the bytes `63 61 66 e9` as `text/plain; charset=iso-8859-1`.
+    /// let response = session.get("http://pages.test/").send().await?;
+    /// assert_eq!(response.text().await?, "café");
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The same as [`bytes`](Self::bytes), and [`ErrorKind::Decode`] if the bytes are malformed in
@@ -234,6 +275,26 @@ impl Response {
 
     /// Deserializes the whole body from JSON, which is UTF-8 (RFC 8259, section 8.1). A byte order
     /// mark at the beginning of the body is ignored. The charset of the response has no effect.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any(), Reply::json(&serde_json::json!({"apples": 3})));
+    /// # let session = mock.session().build()?;
+    /// # runtime.block_on(async {
+    /// // The server sends `{"apples": 3}`.
+    /// let response = session.get("http://shop.test/stock").send().await?;
+    /// let stock: HashMap<String, u32> = response.json().await?;
+    /// assert_eq!(stock["apples"], 3);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -307,6 +368,27 @@ impl From<Response> for http::Response<Body> {
 }
 
 /// A redirect that the session followed, in a response's [`history`](crate::Response::history).
+///
+/// ```
+/// # use inflight_core::{BlockOn, Error};
+/// # use inflight_mock::{Mock, Reply, When};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+/// # mock.on(When::get("/old"), Reply::status(301).header("location", "/new"));
+/// # mock.on(When::get("/new"), Reply::text("here"));
+/// # let session = mock.session().build()?;
+/// # runtime.block_on(async {
+/// // The server redirects /old to /new.
+/// let response = session.get("http://pages.test/old").send().await?;
+/// let redirect = &response.history()[0];
+/// assert_eq!(redirect.status(), 301);
+/// assert_eq!(redirect.url().unwrap().path(), "/old");
+/// assert_eq!(response.url().unwrap().path(), "/new");
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Redirect {
     target: Target,

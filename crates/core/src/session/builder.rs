@@ -54,6 +54,25 @@ impl Backend {
 
 /// A builder for a [`Session`]: the options of the client, and the timeouts, limits and other settings
 /// of the session.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use inflight_core::{Retry, SessionBuilder};
+///
+/// /// Sets the policy of this program, on any backend.
+/// fn with_policy(builder: SessionBuilder) -> SessionBuilder {
+///     builder
+///         .base_url("https://api.example.com/v1/")
+///         .header("user-agent", "reader/1.0")
+///         .timeout(Duration::from_secs(30))
+///         .max_in_flight(100)
+///         .retry(Retry::new(3))
+///         .error_for_status(true)
+/// }
+/// # let mock = inflight_mock::Mock::new(inflight_virtual::Virtual::new());
+/// # assert!(with_policy(mock.session()).build().is_ok());
+/// ```
 #[doc(alias("ClientBuilder", "TCPConnector", "ClientTimeout"))]
 #[must_use = "a builder does nothing before `build`"]
 pub struct SessionBuilder {
@@ -96,6 +115,26 @@ impl SessionBuilder {
     ///
     /// The time includes the wait for a permit (see [`max_in_flight`](Self::max_in_flight)), connecting,
     /// the head, the body, redirects and retries.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any(), Reply::pending());
+    /// # runtime.block_on(async {
+    /// let session = mock.session().timeout(Duration::from_secs(30)).build()?;
+    /// // The server does not respond.
+    /// let error = session.get("http://pages.test/").send().await.unwrap_err();
+    /// assert!(error.is_timeout());
+    /// assert_eq!(runtime.elapsed(), Duration::from_secs(30));
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.policy.timeout = timeout.into();
         self
@@ -177,6 +216,27 @@ impl SessionBuilder {
     ///
     /// A host is a scheme, a host name and a port. See [`max_in_flight`](Self::max_in_flight).
     ///
+    /// ```
+    /// use inflight_core::gather;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # let reply = Reply::text("a page").after(std::time::Duration::from_secs(1));
+    /// # mock.on(When::any().repeated(), reply);
+    /// # runtime.block_on(async {
+    /// let session = mock.session().max_per_host(2).build()?;
+    /// // Two of these requests wait until another one has finished.
+    /// let pages = (1..=4).map(|n| session.get(format!("http://pages.test/{n}")).text());
+    /// gather(pages).all().await?;
+    /// # assert_eq!(runtime.elapsed().as_secs(), 2);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Panics
     ///
     /// If `at_most` is 0.
@@ -197,6 +257,26 @@ impl SessionBuilder {
     ///
     /// Redirects, retries and resends count as requests. Requests above the limit wait, first come,
     /// first served.
+    ///
+    /// ```
+    /// use inflight_core::gather;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any().repeated(), Reply::text("a page"));
+    /// # runtime.block_on(async {
+    /// // 10 requests at once, and then 5 requests in each second.
+    /// let session = mock.session().max_rate(5, 10).build()?;
+    /// let pages = (1..=20).map(|n| session.get(format!("http://pages.test/{n}")).text());
+    /// gather(pages).all().await?;
+    /// assert_eq!(runtime.elapsed().as_secs(), 2);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Panics
     ///
@@ -245,6 +325,26 @@ impl SessionBuilder {
     ///
     /// Independently of this setting, the session resends a request that the server has certainly
     /// not processed, and an idempotent request whose pooled connection ended before a response.
+    ///
+    /// ```
+    /// use inflight_core::Retry;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any(), Reply::status(503));
+    /// # mock.on(When::any(), Reply::text("a page"));
+    /// # runtime.block_on(async {
+    /// let session = mock.session().retry(Retry::new(3)).build()?;
+    /// // The server responds with 503, then with 200.
+    /// let response = session.get("http://pages.test/").send().await?;
+    /// assert_eq!((response.status().as_u16(), response.attempts()), (200, 2));
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn retry(mut self, retry: Retry) -> Self {
         self.policy.retry = retry;
         self
@@ -254,6 +354,26 @@ impl SessionBuilder {
     /// [`Response::error_for_status`](crate::Response::error_for_status). Default `false`.
     ///
     /// The session retries a response first, if its [`Retry`] policy says so.
+    ///
+    /// ```
+    /// use inflight_core::ErrorKind;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any(), Reply::status(404));
+    /// # runtime.block_on(async {
+    /// let session = mock.session().error_for_status(true).build()?;
+    /// // The server responds with 404.
+    /// let error = session.get("http://pages.test/").text().await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Status);
+    /// assert_eq!(error.status_code().unwrap(), 404);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "raise_for_status")]
     pub fn error_for_status(mut self, is_error: bool) -> Self {
         self.policy.error_for_status = is_error;
@@ -264,6 +384,8 @@ impl SessionBuilder {
     /// are stored.
     ///
     /// A request that has a `Cookie` header gets no cookies from the jar.
+    ///
+    /// For an example, see [`CookieJar`].
     #[cfg(feature = "cookies")]
     pub fn cookies(mut self, jar: CookieJar) -> Self {
         self.cookies = Some(jar);
@@ -520,6 +642,13 @@ impl SessionBuilder {
     ///
     /// [`build`](Self::build) fails if `url` is not a proxy's URL, or if the client does not
     /// support [`proxies`](crate::Capabilities::proxies).
+    ///
+    /// ```
+    /// # use inflight_core::SessionBuilder;
+    /// # fn proxied(builder: SessionBuilder) -> SessionBuilder {
+    /// builder.proxy("http://me:secret@proxy.test:3128")
+    /// # }
+    /// ```
     pub fn proxy(self, url: &str) -> Self {
         match Proxy::new(url) {
             Ok(proxy) => self.proxies(Proxies::all(proxy)),
@@ -534,6 +663,8 @@ impl SessionBuilder {
     }
 
     /// Sets the resolver for host names. Default: the resolver of the operating system.
+    ///
+    /// For an example, see [`Resolve`].
     pub fn resolver(self, resolver: impl Resolve) -> Self {
         self.client_options(|options| options.resolver = Arc::new(resolver))
     }
@@ -546,6 +677,14 @@ impl SessionBuilder {
 
     /// Trusts the certificate authorities in a PEM file's content, in addition to the compiled-in
     /// ones. [`build`](Self::build) fails for text without a certificate.
+    ///
+    /// ```
+    /// # use inflight_core::{SessionBuilder, Error};
+    /// fn trust_company(builder: SessionBuilder) -> std::io::Result<SessionBuilder> {
+    ///     let pem = std::fs::read("company.pem")?;
+    ///     Ok(builder.add_root_certificate(pem))
+    /// }
+    /// ```
     #[doc(alias("tls_certs_merge", "cafile"))]
     pub fn add_root_certificate(self, pem: impl AsRef<[u8]>) -> Self {
         match Certificate::from_pem(pem) {

@@ -19,6 +19,24 @@ use crate::backend::runtime::Runtime;
 const COARSE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counts of a session's requests and connections.
+///
+/// ```
+/// # use inflight_core::{BlockOn, Error};
+/// # use inflight_mock::{Mock, Reply, When};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+/// # mock.on(When::any(), Reply::chunks(["a", "page"], std::time::Duration::from_secs(1)));
+/// # let session = mock.session().build()?;
+/// # runtime.block_on(async {
+/// let response = session.get("http://pages.test/").send().await?;
+/// assert_eq!(session.stats().in_flight, 1);
+/// response.text().await?;
+/// assert_eq!(session.stats().in_flight, 0);
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

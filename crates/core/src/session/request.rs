@@ -36,6 +36,28 @@ use crate::upload::prepare::{Upload, UploadSource};
 /// that one future covers the whole exchange, for example for [`gather`](crate::gather()).
 ///
 /// The futures own a clone of the session. They are `'static` and `Send`, so any task can run them.
+///
+/// ```
+/// # use inflight_core::{BlockOn, Error};
+/// # use inflight_mock::{Mock, Reply, When};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+/// # mock.on(When::post("/notes?lang=en").body("Buy milk"), Reply::status(201));
+/// # let session = mock.session().build()?;
+/// # runtime.block_on(async {
+/// let request = session
+///     .post("http://pages.test/notes")
+///     .query(&[("lang", "en")])
+///     .bearer_auth("token")
+///     .body("Buy milk");
+/// let response = request.send().await?;
+/// assert_eq!(response.status(), 201);
+/// # assert_eq!(mock.requests()[0].header("authorization"), Some("Bearer token"));
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # Ok::<(), Error>(())
+/// ```
 #[must_use = "a request does nothing before it is sent"]
 pub struct RequestBuilder {
     session: Arc<SessionState>,
@@ -167,6 +189,25 @@ impl RequestBuilder {
     ///
     /// The session's runtime reads the file while the request is sent. A file that cannot be read
     /// is an error when the request is sent.
+    ///
+    /// ```
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # let file = tempfile::NamedTempFile::new().unwrap();
+    /// # std::fs::write(&file, "text").unwrap();
+    /// # mock.on(When::any(), Reply::status(201));
+    /// # let path = file.path();
+    /// # let session = mock.session().build()?;
+    /// # runtime.block_on(async {
+    /// session.put("http://pages.test/book.pdf").file(path).send().await?;
+    /// # assert_eq!(mock.requests()[0].declared_length, Some(4));
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn file(self, path: impl Into<PathBuf>) -> Self {
         self.with_source(Some(UploadSource::File(path.into())))
     }
@@ -180,6 +221,8 @@ impl RequestBuilder {
     ///
     /// A `Content-Type` header of the request does not override the form's own `Content-Type`,
     /// which contains the boundary between the parts.
+    ///
+    /// For an example, see [`Multipart`].
     #[doc(alias = "FormData")]
     pub fn multipart(self, form: Multipart) -> Self {
         self.with_source(Some(UploadSource::Form(form)))
@@ -205,6 +248,24 @@ impl RequestBuilder {
     ///
     /// A value that does not serialize to a list of pairs is an error when the request is sent: see
     /// [`query`](Self::query).
+    ///
+    /// ```
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any(), Reply::status(200));
+    /// # let session = mock.session().build()?;
+    /// # runtime.block_on(async {
+    /// session.post("http://pages.test/login").form(&[("name", "Ada")]).send().await?;
+    /// # let request = &mock.requests()[0];
+    /// # assert_eq!(request.header("content-type"), Some("application/x-www-form-urlencoded"));
+    /// # assert_eq!(request.text(), "name=Ada");
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "data")]
     pub fn form(self, pairs: &impl Serialize) -> Self {
         const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -219,6 +280,26 @@ impl RequestBuilder {
     /// Sets a value as the JSON body, with its `Content-Type`.
     ///
     /// A value that cannot be serialized to JSON is an error when the request is sent.
+    ///
+    /// ```
+    /// use serde_json::json;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any(), Reply::status(201));
+    /// # let session = mock.session().build()?;
+    /// # runtime.block_on(async {
+    /// session.post("http://shop.test/orders").json_body(&json!({"apples": 3})).send().await?;
+    /// # let request = &mock.requests()[0];
+    /// # assert_eq!(request.header("content-type"), Some("application/json"));
+    /// # assert_eq!(request.json(), json!({"apples": 3}));
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "json")]
     pub fn json_body(self, value: &impl Serialize) -> Self {
         let json = serde_json::to_vec(value).map_err(|error| {
@@ -246,6 +327,26 @@ impl RequestBuilder {
 
     /// Sets how long this request may take as a whole: see
     /// [`SessionBuilder::timeout`](crate::SessionBuilder::timeout), which it replaces.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # let reply = Reply::text("done").after(Duration::from_secs(500));
+    /// # mock.on(When::any(), reply);
+    /// # let session = mock.session().build()?;
+    /// # runtime.block_on(async {
+    /// // This report takes longer than the other requests of the session.
+    /// let report = session.get("http://pages.test/report").timeout(Duration::from_secs(600));
+    /// assert_eq!(report.text().await?, "done");
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         let timeout = timeout.into();
         self.with_policy(|policy| policy.timeout = timeout)
@@ -435,6 +536,26 @@ where
 }
 
 /// A type that converts to a URL: text and [`Url`], by value or by reference.
+///
+/// ```
+/// use inflight_core::url::Url;
+///
+/// # use inflight_core::{BlockOn, Error};
+/// # use inflight_mock::{Mock, Reply, When};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+/// # mock.on(When::any().repeated(), Reply::text("a page"));
+/// # let session = mock.session().build()?;
+/// # runtime.block_on(async {
+/// let parsed: Url = "http://pages.test/1".parse().unwrap();
+/// assert_eq!(session.get(&parsed).text().await?, "a page");
+/// assert_eq!(session.get("http://pages.test/1").text().await?, "a page");
+/// assert_eq!(session.get(format!("http://pages.test/{}", 1)).text().await?, "a page");
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # Ok::<(), Error>(())
+/// ```
 pub trait IntoUrl: sealed::Sealed {
     #[doc(hidden)]
     fn into_target(self, base: Option<&Url>) -> Result<Target, Error>;

@@ -178,6 +178,8 @@ impl fmt::Debug for Retry {
 }
 
 /// The outcome of an attempt, for [`Retry::when`]: a response whose body has not been read, or an error.
+///
+/// For an example, see [`Retry::when`].
 #[derive(Debug)]
 pub struct AttemptOutcome<'a> {
     method: &'a Method,
@@ -211,6 +213,8 @@ impl AttemptOutcome<'_> {
 ///
 /// The default is 10 retries, and 20 more for each 100 requests. So even if every request fails, retries
 /// add only a fifth to the load of the server.
+///
+/// For an example, see [`RetryBudget::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBudget {
     burst: u32,

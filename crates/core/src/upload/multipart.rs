@@ -42,6 +42,8 @@ pub struct Multipart {
 }
 
 /// A part of a [`Multipart`] form.
+///
+/// For an example, see [`Multipart`].
 #[derive(Debug)]
 pub struct Part {
     content: Content,
