@@ -30,6 +30,8 @@ static REACTOR: DescriptorCheck = DescriptorCheck::new("async-io", 4);
 
 /// async-std's runtime. The process has one pool of threads. The first use of async-std fixes the size of
 /// the pool.
+///
+/// For an example, see the [crate's documentation](crate).
 #[derive(Clone, Copy, Debug)]
 pub struct AsyncStd(());
 

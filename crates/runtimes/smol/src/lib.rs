@@ -29,6 +29,8 @@ use smol::channel::{Receiver, Sender, bounded};
 static REACTOR: DescriptorCheck = DescriptorCheck::new("async-io", 4);
 
 /// smol's runtime. All executors of the process share one reactor for timers and sockets.
+///
+/// For an example, see the [crate's documentation](crate).
 #[derive(Clone, Debug)]
 pub struct Smol(Option<Arc<OwnedExecutor>>);
 

@@ -39,6 +39,8 @@ type Work = Box<dyn FnOnce() + Send>;
 /// The number of threads has no limit. A thread that has finished its work waits up to 5 s for other work,
 /// which saves the cost of a new thread. If the system refuses a thread, the work waits until another
 /// thread is free. If there is no other thread, the work is dropped.
+///
+/// For an example, see the [crate's documentation](crate).
 #[derive(Clone, Default)]
 pub struct Threads(Arc<Pool>);
 

@@ -49,6 +49,8 @@ use tokio::runtime::{self, Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
 /// A tokio runtime: the runtime that the calling code runs in, a new runtime, or one for the whole program.
+///
+/// For an example, see the [crate's documentation](crate).
 #[derive(Clone, Debug)]
 pub struct Tokio {
     handle: Handle,
@@ -72,6 +74,21 @@ impl Tokio {
     }
 
     /// Returns the tokio runtime that the calling code runs in.
+    ///
+    /// ```
+    /// use inflight_core::Task;
+    /// use inflight_tokio::Tokio;
+    ///
+    /// # let outer = Tokio::new(None)?;
+    /// # inflight_core::BlockOn::block_on(&outer, async {
+    /// // Inside `#[tokio::main]`:
+    /// let tokio = Tokio::current()?;
+    /// let task = Task::spawn(&tokio, async { 6 * 7 });
+    /// assert_eq!(task.await.unwrap(), 42);
+    /// # Ok::<(), inflight_core::Error>(())
+    /// # })?;
+    /// # Ok::<(), inflight_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -16,6 +16,8 @@ use crate::shared::Shared;
 ///
 /// [`Virtual::listen`](crate::Virtual::listen) creates a listener. Dropping the listener frees the
 /// address, refuses later connects, and resets the connections that were not accepted yet.
+///
+/// For an example, see [`Virtual::listen`](crate::Virtual::listen).
 #[derive(Debug)]
 pub struct Listener {
     // Weak, so that a server's task does not keep its runtime alive.
