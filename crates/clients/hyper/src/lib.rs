@@ -34,6 +34,24 @@ use crate::body::Upload;
 use crate::connection::Connection;
 
 /// A client that uses hyper with the sockets of any runtime.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use inflight_core::{BlockOn, Runtime, Session};
+/// use inflight_hyper::Hyper;
+/// use inflight_tokio::Tokio;
+///
+/// # let origin = inflight_origin::Origin::start()?;
+/// # let url = origin.url("/page/1");
+/// let tokio = Tokio::new(None)?;
+/// let runtime: Arc<dyn Runtime> = Arc::new(tokio.clone());
+/// let builder = Session::builder(|options| Ok((Hyper::new(runtime.clone(), options)?, runtime)));
+/// let session = builder.build()?;
+/// let page = tokio.block_on(session.get(url).text())?;
+/// assert!(page.contains("Page 1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Hyper {
     http_connector: Arc<HttpConnector>,
     pool: Pool<Connection>,

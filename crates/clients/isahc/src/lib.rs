@@ -55,6 +55,24 @@ const NO_PRIOR_KNOWLEDGE: &str =
     "libcurl resends requests of a dead HTTP/2 connection, even those that must be sent only once";
 
 /// A client that uses isahc. It disables the features of isahc that the session provides, such as redirects.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use inflight_core::{BlockOn, Runtime, Session};
+/// use inflight_isahc::Isahc;
+/// use inflight_smol::Smol;
+///
+/// # let origin = inflight_origin::Origin::start()?;
+/// # let url = origin.url("/page/1");
+/// let smol = Smol::global();
+/// let runtime: Arc<dyn Runtime> = Arc::new(smol.clone());
+/// let builder = Session::builder(|options| Ok((Isahc::new(runtime.clone(), options)?, runtime)));
+/// let session = builder.build()?;
+/// let page = smol.block_on(session.get(url).text())?;
+/// assert!(page.contains("Page 1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Isahc {
     runtime: Arc<dyn Runtime>,
     resolver: Resolver,

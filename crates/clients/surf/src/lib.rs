@@ -33,6 +33,24 @@ use crate::transport::Transport;
 const NO_HTTP2: &str = "async-h1 supports only HTTP/1.1";
 
 /// A client that uses surf with the sockets of any runtime.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use inflight_core::{BlockOn, Runtime, Session};
+/// use inflight_smol::Smol;
+/// use inflight_surf::Surf;
+///
+/// # let origin = inflight_origin::Origin::start()?;
+/// # let url = origin.url("/page/1");
+/// let smol = Smol::global();
+/// let runtime: Arc<dyn Runtime> = Arc::new(smol.clone());
+/// let builder = Session::builder(|options| Ok((Surf::new(runtime.clone(), options)?, runtime)));
+/// let session = builder.build()?;
+/// let page = smol.block_on(session.get(url).text())?;
+/// assert!(page.contains("Page 1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Surf {
     client: surf::Client,
     transport: Transport,

@@ -44,6 +44,26 @@ const NO_HTTP2: &str = "ureq supports only HTTP/1.1";
 const MAX_BUFFERED: usize = 256 << 10;
 
 /// A client that uses ureq. It disables the features of ureq that the session provides, such as redirects.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use inflight_core::{BlockOn, Offload, Runtime, Session};
+/// use inflight_threads::Threads;
+/// use inflight_ureq::Ureq;
+///
+/// # let origin = inflight_origin::Origin::start()?;
+/// # let url = origin.url("/page/1");
+/// let threads = Threads::new();
+/// let runtime: Arc<dyn Runtime> = Arc::new(threads.clone());
+/// let builder = Session::builder(|options| {
+///     let client = Ureq::new(options)?;
+///     Ok((Offload::new(client, runtime.clone()), runtime))
+/// });
+/// let page = threads.block_on(builder.build()?.get(url).text())?;
+/// assert!(page.contains("Page 1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Ureq {
     agent: Agent,
     connection_counts: Connections,
