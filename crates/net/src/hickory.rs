@@ -36,6 +36,8 @@ use tokio::sync::oneshot;
 pub use hickory_resolver;
 
 /// A resolver that uses hickory. Clones share the thread and the cache.
+///
+/// For an example, see the [module's documentation](self).
 #[derive(Clone)]
 pub struct Hickory(Arc<Inner>);
 
