@@ -80,6 +80,17 @@ backend! {
     },
 
     /// Returns a builder for a session on this tokio runtime.
+    ///
+    /// ```
+    /// use inflight::tokio::{Tokio, builder_on};
+    ///
+    /// // This session works under any executor, and after the end of another tokio runtime.
+    /// let session = builder_on(Tokio::global()?).build()?;
+    /// # let origin = inflight_origin::Origin::start()?;
+    /// # let page = inflight::block_on(session.get(origin.url("/page/1")).text())?;
+    /// # assert!(page.contains("Page 1"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder_on(tokio: Tokio) -> SessionBuilder {
         Session::builder(|options| open(Arc::new(tokio), options))
     }

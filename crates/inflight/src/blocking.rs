@@ -1,9 +1,11 @@
 //! A blocking API: each call blocks the thread until the call completes.
 //!
-//! ```no_run
-//! let page = inflight::blocking::get("http://127.0.0.1:8080/page/1")?.text()?;
-//! # let _ = page;
-//! # Ok::<(), inflight::Error>(())
+//! ```
+//! # let origin = inflight_origin::Origin::start()?;
+//! # let url = origin.url("/page/1");
+//! let page = inflight::blocking::get(url)?.text()?;
+//! assert!(page.contains("Page 1"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! The calls use the default backend, on background threads. A blocking call in an `async fn` stalls the
@@ -23,6 +25,8 @@ use serde::de::DeserializeOwned;
 /// Sends a GET request with a new session, and returns the response. For more than one request, create a
 /// [`Session`].
 ///
+/// For an example, see the [module's documentation](self).
+///
 /// # Errors
 ///
 /// The same as [`Session::new`] and [`RequestBuilder::send`].
@@ -31,6 +35,18 @@ pub fn get(url: impl IntoUrl) -> Result<Response, Error> {
 }
 
 /// A blocking [`Session`](crate::Session).
+///
+/// ```
+/// use inflight::blocking::Session;
+///
+/// # let origin = inflight_origin::Origin::start()?;
+/// # let (page, echo) = (origin.url("/page/1"), origin.url("/post"));
+/// let session = Session::new()?;
+/// assert!(session.get(page).send()?.text()?.contains("Page 1"));
+/// let response = session.post(echo).header("accept", "application/json").body("hello").send()?;
+/// assert_eq!(response.status(), 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Session(inflight_core::Session);
 
@@ -100,6 +116,8 @@ impl Session {
 }
 
 /// A builder for a request. [`send`](Self::send) sends the request.
+///
+/// For an example, see [`Session`].
 #[derive(Debug)]
 #[must_use = "a request does nothing before it is sent"]
 pub struct RequestBuilder(inflight_core::RequestBuilder);
@@ -232,6 +250,20 @@ impl RequestBuilder {
 }
 
 /// A response, whose body is read on demand.
+///
+/// ```
+/// use std::io::Write;
+///
+/// # let origin = inflight_origin::Origin::start()?;
+/// # let url = origin.url("/bytes/100000");
+/// let mut response = inflight::blocking::get(url)?.error_for_status()?;
+/// let mut file = Vec::new();
+/// while let Some(chunk) = response.chunk()? {
+///     file.write_all(&chunk)?;
+/// }
+/// assert_eq!(file.len(), 100_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Response(inflight_core::Response);
 

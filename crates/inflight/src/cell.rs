@@ -277,6 +277,13 @@ impl FromStr for Cell {
 }
 
 /// The error for a name that is not a cell. Its message lists all cells.
+///
+/// ```
+/// use inflight::Cell;
+///
+/// let error = "smol/reqwest".parse::<Cell>().unwrap_err();
+/// assert!(error.to_string().starts_with("unknown backend \"smol/reqwest\": use one of tokio"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownCell(String);
 
@@ -297,6 +304,21 @@ impl std::error::Error for UnknownCell {}
 
 /// A backend whose runtime is running. Its sessions use the client that the [`Cell`] names. Clones share
 /// the runtime.
+///
+/// ```
+/// use inflight::{BlockOn, Cell};
+///
+/// # let origin = inflight_origin::Origin::start()?;
+/// # let url = origin.url("/page/1");
+/// // A program can read the name from an option or a configuration file.
+/// let cell: Cell = "tokio/hyper".parse()?;
+/// # let cell = Cell::compiled().next().unwrap_or(cell);
+/// let backend = cell.start(None)?;
+/// let session = backend.session()?;
+/// let page = backend.block_on(session.get(url).text())?;
+/// assert!(page.contains("Page 1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Backend {
     cell: Cell,

@@ -190,6 +190,8 @@ mod default {
     ///
     /// The session works inside a tokio task, under `smol::block_on` and in a plain `main`.
     ///
+    /// For an example, see [How do I fetch a page?](crate#how-do-i-fetch-a-page)
+    ///
     /// # Errors
     ///
     /// Fails if the backend cannot start.
@@ -198,11 +200,15 @@ mod default {
     }
 
     /// Returns a builder for a session on the default backend.
+    ///
+    /// For an example, see [How do I set timeouts?](crate#how-do-i-set-timeouts)
     pub fn builder() -> SessionBuilder {
         default_backend::builder()
     }
 
     /// Runs a future on the default backend, and blocks this thread until the future completes.
+    ///
+    /// For an example, see [How do I fetch a page?](crate#how-do-i-fetch-a-page)
     ///
     /// # Panics
     ///
