@@ -54,6 +54,8 @@ const MAX_DESCRIBED: usize = 5;
 
 /// A client that returns the replies of its rules. Clones share the rules and the recorded requests.
 ///
+/// For an example, see the [crate's documentation](crate).
+///
 /// # Panics
 ///
 /// A request is unexpected if no rule applies to it. It fails with the kind
@@ -104,6 +106,24 @@ struct Rule {
 }
 
 /// A request that the mock received.
+///
+/// ```
+/// use inflight_mock::{Mock, Reply, When};
+/// # use inflight_core::{BlockOn, Error};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+///
+/// mock.on(When::post("/orders"), Reply::status(201));
+/// let session = mock.session().header("x-key", "7").build()?;
+/// runtime.block_on(session.post("http://shop.test/orders").form(&[("apples", 3)]).send())?;
+///
+/// let request = &mock.requests()[0];
+/// assert_eq!(request.to_string(), "POST http://shop.test/orders");
+/// assert_eq!(request.header("x-key"), Some("7"));
+/// assert_eq!(request.text(), "apples=3");
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RecordedRequest {

@@ -21,6 +21,28 @@ type FetchResult = Result<Response<Body>, Error>;
 type Handler = Arc<dyn Fn(RecordedRequest) -> BoxFuture<'static, FetchResult> + Send + Sync>;
 
 /// The reply of a rule: a response, an error, a reply that never completes, or the result of a function.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use inflight_core::ErrorKind;
+/// use inflight_mock::{Mock, Reply, When};
+/// # use inflight_core::{BlockOn, Error};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+///
+/// mock.on(When::get("/slow"), Reply::text("late").after(Duration::from_secs(20)));
+/// mock.on(When::get("/cut"), Reply::text("half of").then_fails(ErrorKind::Incomplete));
+/// mock.on(When::get("/hung"), Reply::pending());
+/// let session = mock.session().timeout(Duration::from_secs(30)).build()?;
+///
+/// let text = |path: &str| runtime.block_on(session.get(format!("http://pages.test/{path}")).text());
+/// assert_eq!(text("slow")?, "late");
+/// assert_eq!(text("cut").unwrap_err().kind(), ErrorKind::Incomplete);
+/// assert!(text("hung").unwrap_err().is_timeout());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 #[must_use = "a reply does nothing until it is passed to `Mock::on`"]
 pub struct Reply {

@@ -14,6 +14,25 @@ const MAX_BODY_CHARS: usize = 200;
 type Requirement = Arc<dyn Fn(&RecordedRequest) -> Result<(), String> + Send + Sync>;
 
 /// The condition of a rule. The rule applies to a request that satisfies all requirements of the condition.
+///
+/// ```
+/// use inflight_mock::{Mock, Reply, When};
+/// # use inflight_core::{BlockOn, Error};
+/// # use inflight_virtual::Virtual;
+/// # let runtime = Virtual::new();
+/// # let mock = Mock::new(runtime.clone());
+///
+/// let has_key = When::post("/orders").header("x-key", "7");
+/// mock.on(has_key.matches(|request| request.text().len() < 100), Reply::status(201));
+/// mock.on(When::any().repeated(), Reply::status(404));
+///
+/// let session = mock.session().build()?;
+/// let post = || session.post("http://shop.test/orders").header("x-key", "7").body("apples");
+/// assert_eq!(runtime.block_on(post().send())?.status(), 201);
+/// // The first rule applied once.
+/// assert_eq!(runtime.block_on(post().send())?.status(), 404);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 #[must_use = "a condition does nothing until it is passed to a method of `Mock`"]
 pub struct When {
