@@ -49,6 +49,22 @@ pub fn assert_no_stall<F: Future>(
 }
 
 /// A check that no poll of a future exceeds a threshold, except those with allowed labels.
+///
+/// ```
+/// # use std::time::Duration;
+/// use inflight_probe::NoStall;
+///
+/// # futures_lite::future::block_on(async {
+/// let check = NoStall::within(Duration::from_millis(500)).allow("import");
+/// let (sum, findings) = check.check(async { 1 + 1 }).await?;
+/// assert_eq!(sum, 2);
+/// assert!(findings.stalls.is_empty());
+/// // No future with this label stalled, so the check no longer needs to allow it.
+/// assert_eq!(findings.unused, ["import"]);
+/// # Ok::<(), inflight_core::Error>(())
+/// # })?;
+/// # Ok::<(), inflight_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct NoStall {
     probe: ProbeBuilder,
@@ -132,6 +148,8 @@ impl NoStall {
 }
 
 /// The result of a [`NoStall`] check.
+///
+/// For an example, see [`NoStall`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Findings {

@@ -110,6 +110,8 @@ pub fn exchanges(label: &'static str) -> impl FnOnce(AnyClient) -> Exchanges + S
 }
 
 /// A client whose exchanges are probed. Created by [`exchanges`].
+///
+/// For an example, see [`exchanges`].
 #[derive(Debug)]
 pub struct Exchanges {
     client: AnyClient,

@@ -27,6 +27,9 @@ use crate::slot::{self, EndTime, Slot, between, lock, nanos};
 /// several threads, any of them may run the task, and the ticks show how long it waits for one of them.
 /// A heartbeat from [`with_socket`](Self::with_socket) has a second task, which wakes when a socket is
 /// readable.
+///
+/// For an example, see [`with_socket`](Self::with_socket). To detect stalls with a heartbeat, see
+/// [`ProbeBuilder::heartbeat`](crate::ProbeBuilder::heartbeat).
 #[derive(Debug)]
 pub struct Heartbeat {
     runtime: Arc<TickStats>,
@@ -38,6 +41,8 @@ pub struct Heartbeat {
 }
 
 /// How late the ticks of a [`Heartbeat`] were, in nanoseconds.
+///
+/// For an example, see [`Heartbeat::with_socket`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Lateness {

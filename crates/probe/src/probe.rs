@@ -34,6 +34,8 @@ const EVENT_QUEUE_LEN: usize = 256;
 /// By default, the watchdog only reads the state of other threads, so it does not disturb a stuck call. If
 /// it also [reads stacks](crate#the-line-that-is-stuck), it sends a signal to a thread that computes. A
 /// waiting thread never gets a signal.
+///
+/// For an example, see the [crate's documentation](crate).
 #[derive(Debug)]
 pub struct Probe {
     totals: Arc<Mutex<Totals>>,
@@ -109,6 +111,8 @@ impl Drop for Probe {
 }
 
 /// A builder for a [`Probe`].
+///
+/// For an example, see the [crate's documentation](crate).
 #[derive(Debug, Clone)]
 pub struct ProbeBuilder(WatchdogOptions);
 
@@ -158,6 +162,42 @@ impl ProbeBuilder {
     /// This finds blocking tasks without a label. The probe does not report a late tick if each thread
     /// that has run the heartbeat is in a stalled poll with a label, because it reports these stalls.
     /// The probe watches the heartbeat until the heartbeat is dropped.
+    ///
+    /// ```
+    /// # use std::num::NonZeroUsize;
+    /// # use std::sync::mpsc::channel;
+    /// # use std::sync::{Arc, Barrier};
+    /// # use std::time::Duration;
+    /// # use inflight_core::{BlockOn, Runtime, Task};
+    /// use inflight_probe::{Event, Heartbeat, Probe};
+    /// # use inflight_smol::Smol;
+    ///
+    /// # let (sender, events) = channel();
+    /// # let smol = Smol::new(NonZeroUsize::MIN)?;
+    /// let heartbeat = Heartbeat::start(Arc::new(smol.clone()), Duration::from_millis(5))?;
+    /// let probe = Probe::builder()
+    ///     .threshold(Duration::from_millis(20))
+    ///     .heartbeat(&heartbeat)
+    ///     .start(move |event| {
+    ///         let _ = sender.send(event.clone());
+    ///     })?;
+    /// # // A delay of a heartbeat that has never run would name no thread.
+    /// # while heartbeat.lateness().runtime.is_empty() {
+    /// #     smol.block_on(smol.sleep(Duration::from_millis(5)));
+    /// # }
+    /// # let release = Arc::new(Barrier::new(2));
+    /// # let blocker = release.clone();
+    /// // This task without a label blocks the only thread of the runtime.
+    /// Task::spawn(&smol, async move { blocker.wait() }).detach();
+    /// let delay = events.iter().find_map(|event| match event {
+    ///     Event::LoopDelayed(delay) => Some(delay),
+    ///     _ => None,
+    /// });
+    /// assert_eq!(delay.unwrap().threads.len(), 1);
+    /// # release.wait();
+    /// # drop(probe);
+    /// # Ok::<(), inflight_core::Error>(())
+    /// ```
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: &Heartbeat) -> Self {
         self.0.heartbeats.push(Arc::downgrade(heartbeat.ticks()));

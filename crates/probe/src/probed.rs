@@ -21,6 +21,8 @@ const BATCH: usize = 4;
 const LONG_POLL: u64 = 1_000_000;
 
 /// An extension trait that adds [`probed`](Self::probed) to every future.
+///
+/// For an example, see the [crate's documentation](crate).
 pub trait FutureExt: Future + Sized {
     /// Times the polls of this future under a label, and makes them visible to every
     /// [`Probe`](crate::Probe). Reports name the location of this call.
@@ -49,6 +51,8 @@ impl<F: Future> FutureExt for F {}
 
 pin_project! {
     /// A future whose polls are timed. Created by [`FutureExt::probed`].
+    ///
+    /// For an example, see the [crate's documentation](crate).
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are polled"]
     pub struct Probed<F> {

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::stack::{Frame, Stack};
 
 /// Whether a stuck thread computes or waits.
+///
+/// For an example, see the [crate's documentation](crate).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Class {
@@ -41,6 +43,8 @@ impl fmt::Display for Class {
 }
 
 /// A poll that exceeded the threshold.
+///
+/// For an example, see the [crate's documentation](crate).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Stall {
@@ -74,6 +78,20 @@ pub struct Stall {
 }
 
 /// The effects of a stall on other futures, counted when it was over.
+///
+/// ```
+/// use inflight_probe::Event;
+///
+/// /// Prints how many polls a stall delayed.
+/// fn print(event: &Event) {
+///     if let Event::Recovered(stall) = event
+///         && let Some(aftermath) = stall.aftermath
+///     {
+///         println!("{}: {} late polls", stall.label, aftermath.late);
+///     }
+/// }
+/// # print(&Event::EventsLost(1));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Aftermath {
@@ -144,6 +162,8 @@ impl fmt::Display for Stall {
 
 /// A tick of a heartbeat that is late by more than the threshold: see
 /// [`ProbeBuilder::heartbeat`](crate::ProbeBuilder::heartbeat).
+///
+/// For an example, see [`ProbeBuilder::heartbeat`](crate::ProbeBuilder::heartbeat).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoopDelay {
@@ -168,6 +188,8 @@ pub struct LoopDelay {
 }
 
 /// A thread that has run a heartbeat, as it was when the heartbeat was late.
+///
+/// For an example, see [`ProbeBuilder::heartbeat`](crate::ProbeBuilder::heartbeat).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoopThread {
@@ -247,6 +269,8 @@ impl fmt::Display for LoopDelay {
 }
 
 /// An event that a [`Probe`](crate::Probe) reports.
+///
+/// For an example, see the [crate's documentation](crate).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {

@@ -92,6 +92,8 @@ struct Counts {
 }
 
 /// The polls of the futures that share a label and a location.
+///
+/// For an example, see [`poll_stats`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PollStats {
@@ -182,6 +184,14 @@ pub(crate) struct Sample {
 ///
 /// A future records its polls in batches, and records the rest when it is dropped. The counts may
 /// therefore lack the last few polls of each future that still exists.
+///
+/// ```
+/// use inflight_probe::{FutureExt, poll_stats};
+///
+/// futures_lite::future::block_on(async { 6 * 7 }.probed("answer"));
+/// let stats = poll_stats().into_iter().find(|stats| stats.label == "answer").unwrap();
+/// assert_eq!(stats.polls.len(), 1);
+/// ```
 pub fn poll_stats() -> Vec<PollStats> {
     let sites = match &*lock(&SITES) {
         Some(sites) => sites.by_number.clone(),

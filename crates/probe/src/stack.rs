@@ -10,12 +10,28 @@ use serde_json::{Value, json};
 /// also has some frames of the runtime.
 ///
 /// An inlined function has its own frame.
+///
+/// ```
+/// use inflight_probe::Event;
+///
+/// /// Prints the line in which a future is stuck.
+/// fn print(event: &Event) {
+///     if let Event::Stalled(stall) = event
+///         && let Some(frame) = stall.culprit()
+///     {
+///         println!("{} is stuck in {frame}", stall.label);
+///     }
+/// }
+/// # print(&Event::EventsLost(1));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
     pub(crate) frames: Vec<Frame>,
 }
 
 /// A frame of a [`Stack`].
+///
+/// For an example, see [`Stack`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Frame {
