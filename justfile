@@ -99,7 +99,7 @@ stress *OPTIONS:
 run EXAMPLE BACKEND="tokio":
     cargo run --quiet -p inflight-examples --no-default-features --features {{BACKEND}} --bin {{EXAMPLE}}
 
-# Check formatting, lints, the API docs, the dependencies between crates, import cycles, names, and the Rust version.
+# Check formatting, lints, the API docs, the dependencies between crates, import cycles, names, examples, and the Rust version.
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --all-features -- -D warnings
@@ -107,6 +107,7 @@ lint:
     python3 .ci/layers.py
     python3 .ci/cycles.py
     python3 .ci/names.py
+    python3 .ci/examples.py
     python3 .ci/rust_version.py
 
 # Check the facade with no feature, each feature alone, each pair of features, and all features (needs cargo-hack).
