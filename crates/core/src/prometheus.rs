@@ -13,10 +13,12 @@ use std::fmt::{Display, Write as _};
 
 use http::Method;
 
-/// The value of a label that stands for all values without a label of their own.
+/// The value of a label that stands for all values without a label of their own. For an example, see
+/// [`method_label`].
 pub const OTHER: &str = "other";
 
-/// The text of one metric: its description and its samples.
+/// The text of one metric: its description and its samples. For an example, see the
+/// [module's documentation](self).
 #[derive(Debug, Clone)]
 pub struct MetricText {
     name: &'static str,
@@ -84,7 +86,8 @@ impl MetricText {
     }
 }
 
-/// Returns labels in the text format, with escaped values.
+/// Returns labels in the text format, with escaped values. For an example, see the
+/// [module's documentation](self).
 pub fn labels(pairs: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (name, value) in pairs {

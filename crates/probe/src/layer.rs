@@ -94,7 +94,7 @@ impl<R> fmt::Debug for Layer<R> {
     }
 }
 
-/// A service whose requests are probed. Created by [`Layer`].
+/// A service whose requests are probed. Created by [`Layer`]. For an example, see [`Layer`].
 pub struct ProbedService<R, S> {
     layer: Layer<R>,
     service: S,
