@@ -239,6 +239,21 @@ impl RequestBuilder {
         Self(self.0.name(route))
     }
 
+    /// Calls `callback` for each chunk of the response's body as it is read.
+    pub fn on_progress(self, callback: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self(self.0.on_progress(callback))
+    }
+
+    /// Downloads the body to a file, and returns the length of the file. Requests only the rest if an earlier
+    /// download ended early.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`RequestBuilder::resume_to`](inflight_core::RequestBuilder::resume_to).
+    pub fn resume_to(self, path: impl Into<PathBuf>) -> Result<u64, Error> {
+        block_on(self.0.resume_to(path))
+    }
+
     /// Sends the request and waits for the response's head.
     ///
     /// # Errors

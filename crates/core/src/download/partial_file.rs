@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::message::response::BlockingPool;
 
 /// How many bytes are buffered before they are written. Each write is one call on the blocking pool.
-const WRITE_SIZE: usize = 256 * 1024;
+pub(super) const WRITE_SIZE: usize = 256 * 1024;
 
 /// A file that is written on a runtime's blocking pool, and appears under its name only when it is complete.
 ///
@@ -144,18 +144,31 @@ impl PartialFile {
         W: FnOnce(FileContent) -> io::Result<T> + Send + 'static,
     {
         let content = self.content.take().ok_or_else(no_content_error)?;
-        let context = format!("writing {}", content.path.display());
-        let (work, result) = blocking_work(move || work(content));
-        self.pool.run_blocking(work);
-        let result = result
-            .await
-            .unwrap_or_else(|error| Err(io::Error::other(error.to_string())));
-        result.map_err(|error| {
-            Error::new(ErrorKind::Io)
-                .with_context(context)
-                .with_source(error)
-        })
+        let path = content.path.clone();
+        write_on_pool(&*self.pool, &path, move || work(content)).await
     }
+}
+
+/// Runs `work`, which writes the file at `path`, on the blocking pool.
+pub(super) async fn write_on_pool<T, W>(
+    pool: &dyn BlockingPool,
+    path: &Path,
+    work: W,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    W: FnOnce() -> io::Result<T> + Send + 'static,
+{
+    let (work, result) = blocking_work(work);
+    pool.run_blocking(work);
+    let result = result
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error.to_string())));
+    result.map_err(|error| {
+        Error::new(ErrorKind::Io)
+            .with_context(format!("writing {}", path.display()))
+            .with_source(error)
+    })
 }
 
 impl BlockingPool for Arc<dyn Runtime> {
@@ -164,7 +177,7 @@ impl BlockingPool for Arc<dyn Runtime> {
     }
 }
 
-fn no_content_error() -> Error {
+pub(super) fn no_content_error() -> Error {
     Error::new(ErrorKind::Io).with_context("an earlier write to the file failed or was cancelled")
 }
 
@@ -199,9 +212,7 @@ struct TemporaryFile(NamedTempFile, PathBuf);
 impl TemporaryFile {
     /// Creates a temporary file in the directory of `path`.
     fn create(path: &Path) -> io::Result<Self> {
-        // Follows a symbolic link, so that the link remains and its target is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let (path, permissions) = resolve_target(path)?;
         let directory = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
@@ -214,14 +225,8 @@ impl TemporaryFile {
         let temporary = builder
             .tempfile_in(directory)
             .map_err(without_temporary_path)?;
-        if let Ok(old) = fs::metadata(&path) {
-            if !old.is_file() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "it exists and is not a regular file",
-                ));
-            }
-            temporary.as_file().set_permissions(old.permissions())?;
+        if let Some(permissions) = permissions {
+            temporary.as_file().set_permissions(permissions)?;
         }
         Ok(Self(temporary, path))
     }
@@ -230,6 +235,26 @@ impl TemporaryFile {
         self.0.persist(&self.1)?;
         Ok(())
     }
+}
+
+/// Returns the path that a complete file gets, and the permissions of the file that it replaces.
+pub(super) fn resolve_target(path: &Path) -> io::Result<(PathBuf, Option<fs::Permissions>)> {
+    // Follows a symbolic link, so that the link remains and its target is replaced.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let permissions = match fs::metadata(&path) {
+        Ok(old) if old.is_file() => Some(old.permissions()),
+        Ok(_) => return Err(not_a_regular_file()),
+        Err(_) => None,
+    };
+    Ok((path, permissions))
+}
+
+pub(super) fn not_a_regular_file() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "it exists and is not a regular file",
+    )
 }
 
 /// Removes the temporary path from an error. The path means nothing to the user.

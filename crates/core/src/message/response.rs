@@ -13,7 +13,7 @@ use url::Url;
 use crate::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::message::charset;
-use crate::message::progress::Progress;
+use crate::message::progress::{Progress, ProgressCallback};
 use crate::message::target::Target;
 
 /// A response whose body has not been read yet: an [`http::Response`] with a [`Body`]. `From`
@@ -108,6 +108,10 @@ impl Response {
         self.pool.as_ref().map(|pool| pool.0.clone())
     }
 
+    pub(crate) fn head(&self) -> &http::Response<Body> {
+        &self.inner
+    }
+
     /// Returns the status code. No status is an error by itself: see
     /// [`error_for_status`](Self::error_for_status).
     pub fn status(&self) -> StatusCode {
@@ -166,21 +170,31 @@ impl Response {
     pub fn error_for_status(self) -> Result<Self, Error> {
         let status = self.status();
         if status.is_client_error() || status.is_server_error() {
-            let error = Error::status(status)
-                .with_history(self.history().len(), self.attempts())
-                .with_retry_budget_exhausted(self.is_retry_budget_exhausted());
-            let error = self.add_url(error);
-            self.inner.into_body().discard(&error);
-            return Err(error);
+            return Err(self.refuse(Error::status(status)));
         }
         Ok(self)
+    }
+
+    /// Drops the response, or reads it in the background if it is short. Returns `error` with the URL and the
+    /// history of the response, and reports it to the observers.
+    pub(crate) fn refuse(self, error: Error) -> Error {
+        let error = error
+            .with_history(self.history().len(), self.attempts())
+            .with_retry_budget_exhausted(self.is_retry_budget_exhausted());
+        let error = self.add_url(error);
+        self.inner.into_body().discard(&error);
+        error
     }
 
     /// Makes the response call `watch` for each chunk of its decoded body, whichever method reads the
     /// body: see [`Body::on_progress`]. The total is the [`content_length`](Self::content_length).
     #[must_use]
-    pub fn on_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        self.inner = self.inner.map(|body| body.on_progress(watch));
+    pub fn on_progress(self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.with_observer(Arc::new(watch))
+    }
+
+    pub(crate) fn with_observer(mut self, watcher: ProgressCallback) -> Self {
+        self.inner = self.inner.map(|body| body.with_observer(watcher));
         self
     }
 

@@ -3,8 +3,9 @@
 //!
 //! In reading order: `session` (the handle that programs hold), `builder`, `state` (shared by the clones of a
 //! session), `request` (the request builder), `exchange` (one request from start to end), `template` (the
-//! request of each attempt), `policy` (the settings of a request), `redirect`, `resend`, `retry`, `limits` (permits), `fair_semaphore`, `timer`,
-//! `limited_body` (the body of a response), `in_flight` (the registry of requests) and `cookies`.
+//! request of each attempt), `policy` (the settings of a request), `redirect`, `resend`, `retry`, `resume` (the
+//! requests of a download), `limits` (permits), `fair_semaphore`, `timer`, `limited_body` (the body of a
+//! response), `in_flight` (the registry of requests) and `cookies`.
 
 pub(crate) mod builder;
 #[cfg(feature = "cookies")]
@@ -18,6 +19,7 @@ mod policy;
 mod redirect;
 pub(crate) mod request;
 mod resend;
+mod resume;
 pub(crate) mod retry;
 #[allow(
     clippy::module_inception,

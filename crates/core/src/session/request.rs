@@ -16,13 +16,14 @@ use url::Url;
 
 use super::exchange::exchange;
 use super::policy::RequestPolicy;
+use super::resume::{NOT_RESUMABLE, resume};
 use super::retry::Retry;
 use super::state::SessionState;
 use crate::backend::fetch::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::message::auth;
 use crate::message::body::Body;
-use crate::message::progress::Progress;
+use crate::message::progress::{Progress, ProgressCallback};
 use crate::message::response::Response;
 use crate::message::target::Target;
 use crate::observe::{Observer, RequestObservers};
@@ -68,6 +69,7 @@ pub struct RequestBuilder {
     content_type: Option<HeaderValue>,
     upload: Option<Box<Upload>>,
     policy: Arc<RequestPolicy>,
+    progress: Option<ProgressCallback>,
 }
 
 impl RequestBuilder {
@@ -83,6 +85,7 @@ impl RequestBuilder {
             request,
             content_type: None,
             upload: None,
+            progress: None,
         }
     }
 }
@@ -240,6 +243,14 @@ impl RequestBuilder {
     /// Calls `watch` for each chunk of the body that the client reads: see [`Body::on_progress`].
     pub fn on_upload_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.upload.get_or_insert_default().watcher = Some(Arc::new(watch));
+        self
+    }
+
+    /// Calls `watch` for each chunk of the response's body, whichever method reads the body: see
+    /// [`Response::on_progress`]. With [`resume_to`](Self::resume_to), the number of bytes includes those of
+    /// earlier downloads.
+    pub fn on_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(watch));
         self
     }
 
@@ -460,13 +471,99 @@ impl RequestBuilder {
             content_type,
             upload,
             policy,
+            progress,
         } = self;
         if let Some(content_type) = content_type {
             let headers = request.headers_mut();
             headers.entry(CONTENT_TYPE).or_insert(content_type);
         }
+        let exchange = exchange(session, target, request, upload, policy);
         // The future of an exchange is large, so it is boxed and not moved.
-        Box::pin(exchange(session, target, request, upload, policy))
+        match progress {
+            None => Box::pin(exchange),
+            Some(watcher) => Box::pin(async { Ok(exchange.await?.with_observer(watcher)) }),
+        }
+    }
+
+    /// Downloads the body to a file, and returns the length of the file. If an earlier download of the file
+    /// ended early, requests only the rest.
+    ///
+    /// The bytes are in `{path}.part`, next to the file, and the URL and the validator of the response are in
+    /// `{path}.part.json`. When the file is complete, it appears under its name, as with
+    /// [`Response::save_to`], and the other two files are gone. A call that finds a partial file asks for the
+    /// rest with `Range` and `If-Range` (RFC 9110, 13.1.5 and 14.2). It never mixes two versions of a
+    /// resource, and starts from zero in these cases:
+    ///
+    /// - The partial file is from another URL.
+    /// - The earlier response had no strong validator: a strong `ETag` or, without an `ETag`, a
+    ///   `Last-Modified` at least a minute before its `Date`.
+    /// - The server sends the whole body (200), because the resource has changed or it supports no ranges.
+    /// - The server sends other bytes than the next ones. The call then sends one request without `Range`.
+    ///
+    /// If the transfer is cut off or a read times out, the call continues the download after a pause, if the
+    /// [`Retry`] policy allows this. Each continuation counts as a retry. The [`timeout`](Self::timeout) applies to the whole call, so a
+    /// long download needs a long one. The other timeouts apply to each request.
+    ///
+    /// The request has the header `Accept-Encoding: identity`, because a range counts coded bytes. If the
+    /// server sends a content coding nevertheless, the file has the coded bytes. The session's runtime writes
+    /// the file on its blocking pool. The limit [`max_body`](Self::max_body) does not apply.
+    ///
+    /// Only one call at a time can download to a path, also among several processes. The partial file is
+    /// locked: with `flock` on Unix, so a network file system must support it.
+    ///
+    /// The call trusts the bytes of the partial file. They survive if the program is killed. After a crash of
+    /// the whole system, delete the partial file, or check the digest of the result.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # use inflight_core::{Error, Retry, Session};
+    /// # async fn download(session: &Session) -> Result<(), Error> {
+    /// let request = session.get("http://pages.test/book.pdf").timeout(Duration::from_secs(3600));
+    /// let request = request.retry(Retry::new(5)).on_progress(|progress| {
+    ///     eprintln!("{} of {:?}", progress.bytes, progress.total);
+    /// });
+    /// let len = request.resume_to("book.pdf").await?;
+    /// # let _ = len;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as [`send`](Self::send) and [`Response::chunk`], and these. The partial file remains if a later
+    /// call can continue it.
+    ///
+    /// - [`ErrorKind::Status`] for any response that is neither a 200 nor an answer to the range. A partial
+    ///   file from before stays unchanged.
+    /// - [`ErrorKind::Io`] if the file cannot be written, or if another call downloads to this path.
+    /// - [`ErrorKind::Protocol`] if the server sends more bytes than it declares, or a part although the
+    ///   request has no `Range`.
+    /// - [`ErrorKind::InvalidRequest`] if the method is not GET, or if the request has a body, a `Range` or an
+    ///   `If-Range`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the exchange. The partial file remains for the next call, if the response had
+    /// a strong validator.
+    pub fn resume_to(self, path: impl Into<PathBuf>) -> BoxFuture<'static, Result<u64, Error>> {
+        let Self {
+            session,
+            target,
+            request,
+            content_type: _,
+            upload,
+            policy,
+            progress,
+        } = self;
+        let target = match upload {
+            None => target,
+            Some(_) => target.and(Err(
+                Error::new(ErrorKind::InvalidRequest).with_context(NOT_RESUMABLE)
+            )),
+        };
+        let path = path.into();
+        Box::pin(resume(session, target, request, policy, progress, path))
     }
 
     /// Sends the request and reads the whole body.

@@ -26,7 +26,7 @@ use crate::message::target::Origin;
 /// - The server's [budget](Self::budget) allows another retry.
 ///
 /// A session does not retry after a final response. If reading the body fails, the caller gets the
-/// error.
+/// error. [`resume_to`](crate::RequestBuilder::resume_to) is different: it requests the rest of the body.
 ///
 /// Before each retry, the session pauses. The pause is a random part of a span that doubles with
 /// each retry ("full jitter"). The pause is never shorter than the response's `Retry-After`. If the
@@ -139,6 +139,11 @@ impl Retry {
     pub fn budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
         self.budget = budget.into();
         self
+    }
+
+    /// Reduces the number of retries that are left.
+    pub(crate) fn spend(&mut self, retries: usize) {
+        self.at_most = self.at_most.saturating_sub(retries);
     }
 
     /// Returns the plan for the retries of one request.
@@ -271,13 +276,19 @@ impl RetryPlan {
     }
 }
 
-/// Returns whether the request failed before a response and may succeed later.
+/// Returns whether the request may succeed later. The error is from before a response, or from the body of a
+/// download that can be continued.
 fn is_transient_error(error: &Error) -> bool {
     match error.kind() {
         // The address guard would refuse the address every time.
         ErrorKind::Connect if error.address_refused().is_some() => false,
         ErrorKind::Resolve | ErrorKind::Connect | ErrorKind::Incomplete | ErrorKind::Io => true,
-        ErrorKind::Timeout => matches!(error.phase(), Some(Phase::Connect | Phase::Head)),
+        ErrorKind::Timeout => {
+            matches!(
+                error.phase(),
+                Some(Phase::Connect | Phase::Head | Phase::Body)
+            )
+        }
         _ => false,
     }
 }
