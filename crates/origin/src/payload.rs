@@ -1,5 +1,7 @@
 //! The contents that the origin serves, so that a client can check what it received.
 
+use std::ops::Range;
+
 /// Returns the body of `/bytes/{len}?seed={seed}`. Other paths that serve `len` bytes return the
 /// same body. Without `seed` in the query, the seed is 0.
 ///
@@ -58,9 +60,15 @@ fn splitmix64(n: u64, seed: u64) -> u64 {
 /// Returns the first `len` bytes of the body with this seed, in chunks of `size` bytes. A `size` of 0
 /// counts as 1. The iterator generates each chunk only when it is requested.
 pub(crate) fn chunks(len: u64, seed: u64, size: u64) -> impl Iterator<Item = Vec<u8>> {
+    chunks_of(0..len, seed, size)
+}
+
+/// Returns this range of the body with this seed, as [`chunks`] does.
+pub(crate) fn chunks_of(range: Range<u64>, seed: u64, size: u64) -> impl Iterator<Item = Vec<u8>> {
     let size = size.max(1);
+    let len = range.end.saturating_sub(range.start);
     (0..len.div_ceil(size)).map(move |n| {
         let start = n * size;
-        bytes_from(start, size.min(len - start) as usize, seed)
+        bytes_from(range.start + start, size.min(len - start) as usize, seed)
     })
 }

@@ -43,6 +43,8 @@ const GETS: &[(&str, u16)] = &[
     ("/coded/gzip/100", 200),
     ("/coded/lzma/100", 400),
     ("/coded/br/100000000000", 400),
+    ("/range/100", 200),
+    ("/range/104857601", 400),
     ("/cookies", 200),
     ("/cookies/set?a=1", 302),
     ("/cookies/set/a/1", 302),
@@ -364,6 +366,55 @@ fn bytes_are_sent_in_the_requested_coding() {
     assert_eq!(plain, inflight_origin::payload::bytes(1000, 3));
     let zeros = zstd::decode_all(&client.get("/coded/zstd/1000").body[..]).unwrap();
     assert_eq!(zeros, [0; 1000]);
+}
+
+#[test]
+fn a_range_of_the_same_version_is_sent_alone() {
+    let origin = Origin::start().unwrap();
+    let mut client = Client::connect(origin.addr());
+    let bytes = payload::bytes(200_000, 3);
+    let mut range = |fields: &[(&str, &str)]| {
+        let answer = client.call("GET", "/range/200000?seed=3", fields, b"");
+        assert_eq!(answer.header("etag"), "\"200000-3\"");
+        answer
+    };
+    let (same, other) = (("If-Range", "\"200000-3\""), ("If-Range", "\"other\""));
+    for (asked, first, end) in [
+        ("bytes=70001-", 70_001, 200_000),
+        ("bytes=0-0", 0, 1),
+        ("bytes=150000-999999", 150_000, 200_000),
+        ("bytes=-10", 199_990, 200_000),
+    ] {
+        let part = range(&[("Range", asked), same]);
+        let content_range = format!("bytes {first}-{}/200000", end - 1);
+        assert_eq!(part.status, 206, "{asked}");
+        assert_eq!(part.header("content-range"), content_range);
+        assert!(part.body == bytes[first..end], "{asked}");
+    }
+    for fields in [
+        &[("Range", "bytes=5-"), other][..],
+        &[("Range", "bytes=0-4,6-9")],
+        &[("Range", "lines=5-")],
+        &[],
+    ] {
+        let whole = range(fields);
+        assert_eq!(whole.status, 200, "{fields:?}");
+        assert!(whole.body == bytes, "{fields:?}");
+    }
+    let refused = range(&[("Range", "bytes=200000-"), same]);
+    assert_eq!(refused.status, 416);
+    assert_eq!(refused.header("content-range"), "bytes */200000");
+}
+
+#[test]
+fn a_cut_range_ends_with_the_connection() {
+    let origin = Origin::start().unwrap();
+    let mut client = Client::connect(origin.addr());
+    client.send("GET /range/100?cut=40 HTTP/1.1\r\nHost: here\r\nRange: bytes=10-\r\n\r\n");
+    let received = client.read_to_end().unwrap();
+    let head = String::from_utf8_lossy(&received).to_lowercase();
+    assert!(head.contains("\r\ncontent-length: 90\r\n"), "{head}");
+    assert!(received.ends_with(&payload::bytes(50, 0)[10..]));
 }
 
 #[test]

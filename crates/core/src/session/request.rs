@@ -501,8 +501,9 @@ impl RequestBuilder {
     /// - The server sends other bytes than the next ones. The call then sends one request without `Range`.
     ///
     /// If the transfer is cut off or a read times out, the call continues the download after a pause, if the
-    /// [`Retry`] policy allows this. Each continuation counts as a retry. The [`timeout`](Self::timeout) applies to the whole call, so a
-    /// long download needs a long one. The other timeouts apply to each request.
+    /// [`Retry`] policy allows this. Each continuation counts as a retry. The [`timeout`](Self::timeout)
+    /// applies to the whole call, so a long download needs a long one. The other timeouts apply to each
+    /// request.
     ///
     /// The request has the header `Accept-Encoding: identity`, because a range counts coded bytes. If the
     /// server sends a content coding nevertheless, the file has the coded bytes. The session's runtime writes

@@ -15,13 +15,13 @@ use super::call::{Call, MAX_DELAY_MS, Refusal, answer, check_limit};
 use super::statuses::final_status;
 use crate::payload;
 
-const BINARY: &str = "application/octet-stream";
-const MAX_LEN: u64 = 100 << 20;
+pub(super) const BINARY: &str = "application/octet-stream";
+pub(super) const MAX_LEN: u64 = 100 << 20;
 /// The largest body of `/drip`, as in httpbin.
 const MAX_DRIP: u64 = 10 << 20;
 
 /// How many bytes of `/bytes` are generated at a time.
-const CHUNK_SIZE: u64 = 64 << 10;
+pub(super) const CHUNK_SIZE: u64 = 64 << 10;
 
 pub(super) async fn bytes(Path(len): Path<u64>, call: Call) -> Result<Response, Refusal> {
     let mut response = pseudorandom_response(&call, len, CHUNK_SIZE)?;

@@ -8,6 +8,7 @@ mod delays;
 mod encodings;
 mod faults;
 mod inspect;
+mod ranges;
 mod raw;
 mod redirects;
 mod statuses;
@@ -46,6 +47,7 @@ Paths of httpbin:
 More paths:
 /zstd                               a compressed response, as /gzip
 /coded/{coding}/{n}?seed=           n bytes in gzip, deflate, bare-deflate, br or zstd: zeros without a seed
+/range/{n}?seed=&cut=               n bytes as /bytes, or a range of them; closes the connection after `cut` bytes
 /delay-ms/{n}                       a small response after n milliseconds
 /page/{n}?delay_ms=                 a small HTML page
 /flaky?fail=N&id=                   503 to the first N requests with that id, then 200
@@ -83,6 +85,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/page/{n}", get(delays::page))
         .route("/bytes/{n}", get(bodies::bytes))
         .route("/stream-bytes/{n}", get(bodies::stream_bytes))
+        .route("/range/{n}", get(ranges::range))
         .route("/drip", get(bodies::drip))
         .route("/slow-body", get(bodies::slow_body))
         .route("/encoding/utf8", get(bodies::utf8))
