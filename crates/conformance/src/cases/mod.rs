@@ -4,6 +4,7 @@ mod bodies;
 mod cancel;
 mod codings;
 mod connections;
+mod downloads;
 mod errors;
 mod framing;
 mod gather;
