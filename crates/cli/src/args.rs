@@ -49,12 +49,18 @@ Examples:
   inflight get -i -X DELETE http://127.0.0.1:8080/anything/7
   inflight get -H 'Content-Type: application/json' -d '{\"n\": 1}' http://127.0.0.1:8080/post
   inflight get --backend smol/hyper -o page.html http://127.0.0.1:8080/page/1
+  inflight get -C -o book.pdf --retries 5 --timeout 2h http://127.0.0.1:8080/range/1000000
   inflight get --cacert company.pem https://intranet.example/
   inflight get --proxy http://me:secret@proxy.example:3128 https://example.com/
 
 The body is written as it arrives. With -o, the body is written to a temporary file in the directory
 of FILE. When the body is complete, the temporary file is renamed to FILE. If FILE is a pipe or a
 device, the body is written to FILE directly.
+
+With -C, the bytes that have arrived are kept in FILE.part, also if the program is killed. The next run
+with -C requests the rest, if the server still has the same version of the body, and otherwise starts
+over. With --retries, a transfer that is cut off is continued in the same run. The body is not decoded,
+and a status other than 200 is a failure.
 
 Without --format, only errors are reported, on standard error. With --format, one record in the format
 of `inflight gather` is written at the end: to standard output with -o, otherwise to standard error.")]
@@ -83,6 +89,15 @@ pub(crate) struct Get {
     /// Write the output to FILE instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+
+    /// Continue an earlier download to FILE that ended early
+    #[arg(
+        short = 'C',
+        long = "continue",
+        requires = "output",
+        conflicts_with_all = ["method", "data", "include", "max_body"]
+    )]
+    pub(crate) resume: bool,
 
     #[command(flatten)]
     pub(crate) requests: RequestArgs,

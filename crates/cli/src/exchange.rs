@@ -74,6 +74,39 @@ impl SharedStats {
         self.lock().clone()
     }
 
+    /// Makes the request update the number of attempts and of redirects. An observer counts them, because a
+    /// request that is cancelled returns no response.
+    fn count_attempts(&self, request: RequestBuilder) -> RequestBuilder {
+        let stats = self.clone();
+        request.observe(move |event: &Event<'_>| match event.step {
+            Step::Sending => stats.lock().attempts += 1,
+            Step::Redirected { .. } => stats.lock().redirects += 1,
+            _ => {}
+        })
+    }
+
+    /// Makes the request update the statistics, for a download that sends several requests.
+    pub(crate) fn observe_download(&self, request: RequestBuilder) -> RequestBuilder {
+        let stats = self.clone();
+        let request = self.count_attempts(request);
+        request.observe(move |event: &Event<'_>| match event.step {
+            Step::Head {
+                status, version, ..
+            } => {
+                let mut stats = stats.lock();
+                stats.url = event.url.cloned();
+                (stats.status, stats.version) = (Some(status), Some(version));
+            }
+            Step::Redirected { .. } => stats.lock().status = None,
+            _ => {}
+        })
+    }
+
+    /// Sets the number of bytes of the body that the program has.
+    pub(crate) fn set_bytes(&self, bytes: u64) {
+        self.lock().bytes = bytes;
+    }
+
     fn lock(&self) -> MutexGuard<'_, ExchangeStats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,14 +133,7 @@ impl ResponseReader {
         options: ResponseOptions,
         stats: SharedStats,
     ) -> Result<Self, Error> {
-        // An observer counts attempts and redirects, because a request that is cancelled returns no
-        // response.
-        let observer_stats = stats.clone();
-        let request = request.observe(move |event: &Event<'_>| match event.step {
-            Step::Sending => observer_stats.lock().attempts = event.attempt,
-            Step::Redirected { .. } => observer_stats.lock().redirects += 1,
-            _ => {}
-        });
+        let request = stats.count_attempts(request);
         let response = request.send().await?;
         {
             let mut stats = stats.lock();

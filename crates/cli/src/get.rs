@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use futures_util::future::{Either, select};
 use inflight::http::Method;
@@ -41,6 +41,11 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
         let path = args.output.as_deref().unwrap_or(Path::new("-")).display();
         CliError::usage(format_args!("cannot write {path}: {error}"))
     })?;
+    if args.resume && output.path().is_none() {
+        return Err(CliError::usage(
+            "--continue needs the name of a regular file: -o FILE",
+        ));
+    }
     let (backend, session) = session::start(&args.requests, |builder| match data {
         // No head timeout, because it would include the time that sending the body takes.
         Some(_) => builder,
@@ -57,11 +62,21 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     let request = build_request(&session, &args, data);
     let options = ResponseOptions::from_args(&args.requests);
     let result = backend.block_on(async {
-        let reader = ResponseReader::open(request, options, stats.clone());
         let (open_files, completion) = OpenFiles::new();
-        let file = output.partial_file(session.runtime(), open_files);
-        let transfer = transfer(reader, args.include, &mut output, file, &progress);
-        let result = match select(Box::pin(transfer), pin!(interrupt.wait())).await {
+        let transfer: Pin<Box<dyn Future<Output = _>>> = match output.path() {
+            Some(path) if args.resume => {
+                // The partial file remains, so nothing must be deleted before the exit.
+                drop(open_files);
+                Box::pin(resume(request, path, &stats, &progress))
+            }
+            _ => {
+                let reader = ResponseReader::open(request, options, stats.clone());
+                let file = output.partial_file(session.runtime(), open_files);
+                let include = args.include;
+                Box::pin(transfer(reader, include, &mut output, file, &progress))
+            }
+        };
+        let result = match select(transfer, pin!(interrupt.wait())).await {
             Either::Left((result, _)) => result,
             Either::Right(((), transfer)) => {
                 drop(transfer);
@@ -191,6 +206,26 @@ async fn transfer(
         Some(file) => Ok(file.finish().await?),
         None => Ok(()),
     }
+}
+
+/// Downloads to a file, and continues an earlier download. An interrupt leaves the partial file for the next
+/// call.
+async fn resume(
+    request: RequestBuilder,
+    path: &Path,
+    stats: &SharedStats,
+    progress: &Progress,
+) -> Result<(), TransferError> {
+    let (counted, bar) = (stats.clone(), progress.clone());
+    let request = stats.observe_download(request).on_progress(move |so_far| {
+        counted.set_bytes(so_far.bytes);
+        if let Some(total) = so_far.total {
+            bar.set_total(total);
+        }
+        bar.set_position(so_far.bytes);
+    });
+    stats.set_bytes(request.resume_to(path).await?);
+    Ok(())
 }
 
 async fn write(

@@ -56,6 +56,9 @@ impl Progress {
     }
 
     pub(crate) fn set_total(&self, total: u64) {
+        if self.bar.length() == Some(total) {
+            return;
+        }
         self.bar.set_length(total);
         self.update_style();
     }
@@ -64,7 +67,6 @@ impl Progress {
         self.bar.inc(by);
     }
 
-    #[cfg(feature = "lab")]
     pub(crate) fn set_position(&self, position: u64) {
         self.bar.set_position(position);
     }

@@ -39,6 +39,14 @@ impl ResponseOutput {
         }
     }
 
+    /// Returns the path of the regular file. `None` if the output is not a regular file.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Stdout(_) | Self::Device(_) => None,
+        }
+    }
+
     /// Returns the file, which keeps `open_files` until it is renamed or deleted. `None` if the output is not
     /// a regular file.
     pub(crate) fn partial_file(
@@ -46,7 +54,7 @@ impl ResponseOutput {
         runtime: &Arc<dyn Runtime>,
         open_files: OpenFiles,
     ) -> Option<PartialFile> {
-        let Self::File(path) = self else { return None };
+        let path = self.path()?;
         Some(PartialFile::new(runtime.clone(), path).with_guard(open_files))
     }
 

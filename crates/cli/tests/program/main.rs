@@ -22,5 +22,6 @@ mod output;
 mod policy;
 mod program;
 mod proxy;
+mod resume;
 mod tls;
 mod usage;

@@ -76,6 +76,10 @@ fn an_invalid_command_line_is_a_usage_error_with_a_message() {
         (&["gather", "--rate", "0/s", url], "at least 1/s"),
         (&["gather", "--rate", "20/m", url], "as 20 or 20/s"),
         (&["get", "--read-timeout", "0s", url], "--read-timeout"),
+        (&["get", "-C", url], "--output <FILE>"),
+        (&["get", "-C", "-o", "-", url], "a regular file: -o FILE"),
+        (&["get", "-C", "-o", "page", "-d", "a=1", url], "--data"),
+        (&["get", "-C", "-o", "page", "-i", url], "--include"),
         // Only `gather` has limits for several requests.
         (&["get", "--per-host", "1", url], "unexpected argument"),
     ];
