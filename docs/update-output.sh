@@ -11,6 +11,7 @@ show() { # show FILE EXAMPLE BACKEND
 show get get tokio
 show guard guard tokio
 show policy policy tokio
+show download download tokio
 show trace trace tokio
 show aiohttp aiohttp tokio
 show virtual_time virtual_time tokio

@@ -131,6 +131,14 @@ fn cache_requests_each_page_once() {
 }
 
 #[test]
+fn download_continues_until_the_file_is_complete() {
+    let printed = run(env!("CARGO_BIN_EXE_download"));
+    let expected = "save_to: incomplete, no file: true\n\
+                    resume_to: 100000 bytes, as on the server: true\n";
+    assert_eq!(printed, expected);
+}
+
+#[test]
 fn trace_draws_each_request() {
     let printed = run(env!("CARGO_BIN_EXE_trace"));
     let lines: Vec<&str> = printed.lines().skip(1).collect();

@@ -314,3 +314,46 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    /// Each download deletes or renames the file before it releases the lock. Another one may have opened the
+    /// file before that.
+    #[test]
+    fn the_locked_file_is_the_one_that_has_the_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("book.part");
+        let contend = || {
+            let mut locks = 0;
+            while locks < 1000 {
+                let Some(file) = try_lock(&path).unwrap() else {
+                    continue;
+                };
+                let named = fs::metadata(&path).map(|named| named.ino()).ok();
+                assert_eq!(named, Some(file.metadata().unwrap().ino()));
+                fs::remove_file(&path).unwrap();
+                locks += 1;
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(contend);
+            }
+        });
+    }
+
+    #[test]
+    fn a_locked_file_cannot_be_locked_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("book.part");
+        let file = try_lock(&path).unwrap();
+        assert!(file.is_some());
+        assert!(try_lock(&path).unwrap().is_none());
+        drop(file);
+        assert!(try_lock(&path).unwrap().is_some());
+    }
+}
