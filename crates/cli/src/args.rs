@@ -52,6 +52,7 @@ Examples:
   inflight get -C -o book.pdf --retries 5 --timeout 2h http://127.0.0.1:8080/range/1000000
   inflight get --cacert company.pem https://intranet.example/
   inflight get --proxy http://me:secret@proxy.example:3128 https://example.com/
+  inflight get --unix-socket /var/run/docker.sock http://localhost/version
 
 The body is written as it arrives. With -o, the body is written to a temporary file in the directory
 of FILE. When the body is complete, the temporary file is renamed to FILE. If FILE is a pipe or a
@@ -221,6 +222,11 @@ pub(crate) struct RequestArgs {
     /// Use no proxy, even if environment variables name one
     #[arg(long)]
     pub(crate) no_proxy: bool,
+
+    /// Open every connection to the Unix socket at PATH, without a proxy and without a DNS lookup; the URL
+    /// still sets the scheme, the Host header and the path
+    #[arg(long, value_name = "PATH", conflicts_with = "proxy")]
+    pub(crate) unix_socket: Option<PathBuf>,
 
     /// Trust the certificate authorities in FILE (PEM) in addition to the built-in ones
     #[arg(long, value_name = "FILE")]

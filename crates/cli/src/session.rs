@@ -44,16 +44,19 @@ pub(crate) fn start(
         let roots = Certificate::from_pem(pem).map_err(|error| read_error(path, &error))?;
         builder = builder.client_options(|options| options.tls.extra_roots.extend(roots));
     }
+    if let Some(path) = &args.unix_socket {
+        builder = builder.unix_socket(path);
+    }
     Ok((backend, configure(builder).build().map_err(usage)?))
 }
 
 /// Returns the proxy of `--proxy` or, without this option, the proxies of the environment. `NO_PROXY` applies
-/// to both.
+/// to both. With `--unix-socket`, there is no proxy.
 fn proxies(args: &RequestArgs) -> Result<Proxies, Error> {
     // An empty variable counts as unset.
     let var = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     match &args.proxy {
-        _ if args.no_proxy => Ok(Proxies::default()),
+        _ if args.no_proxy || args.unix_socket.is_some() => Ok(Proxies::default()),
         None => Proxies::from_env(var),
         Some(url) => {
             let except = ["no_proxy", "NO_PROXY"].into_iter().find_map(var);

@@ -171,6 +171,25 @@ fn an_ignored_address_guard_is_caught() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn an_ignored_unix_socket_is_caught() {
+    let names = [
+        "requests_use_the_unix_socket",
+        "https_requests_use_tls_over_the_unix_socket",
+        "connections_to_a_unix_socket_are_reused",
+        "closed_connection_to_a_unix_socket_is_replaced",
+        "large_bodies_pass_through_a_unix_socket",
+        "address_guard_allows_a_unix_socket",
+        "unreachable_unix_socket_is_a_connect_error",
+        "requests_wait_for_a_place_in_the_queue_of_a_unix_socket",
+    ];
+    assert_caught(
+        &names,
+        &backend_that_changes_options(|options| options.unix_socket = None),
+    );
+}
+
 #[test]
 fn accepted_invalid_certificates_are_caught() {
     let names = [

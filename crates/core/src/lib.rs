@@ -82,7 +82,7 @@ pub use observe::{Connections, Trace};
 pub use backend::descriptors::DescriptorCheck;
 pub use backend::runtime::{BlockOn, Runtime, runtime_ended};
 pub use backend::socket::{
-    ConnectOptions, PollReadable, ReadinessSocket, Socket, TryRead, no_sockets,
+    ConnectOptions, PollReadable, ReadinessSocket, Socket, TryRead, no_sockets, no_unix_sockets,
 };
 
 pub use {bytes, http, http_body, url};

@@ -168,3 +168,35 @@ fn a_client_without_support_for_address_guards_is_rejected() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("to any address"), "{error}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_that_the_session_cannot_use_is_rejected() {
+    let runtime = TestRuntime::new(0);
+    let with_path = |path: &str| {
+        let client = client(|_| async { respond("reached") });
+        builder(client, &runtime).unix_socket(path)
+    };
+    assert!(with_path("http.sock").build().is_ok());
+    let mut without_sockets = client(|_| async { respond("reached") });
+    without_sockets.capabilities.unix_sockets = Support::No("it has no sockets");
+    for (refused, reason) in [
+        (with_path(""), "empty"),
+        (with_path("a\0b"), "null"),
+        (with_path(&"x".repeat(200)), "SUN_LEN"),
+        (
+            with_path("http.sock").proxy("http://me:secret@proxy.test"),
+            "no proxies",
+        ),
+        (
+            builder(without_sockets, &runtime).unix_socket("http.sock"),
+            "no sockets",
+        ),
+    ] {
+        let error = refused.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{reason}");
+        let message = format!("{error} {error:?}");
+        assert!(message.contains(reason), "{message}");
+        assert!(!message.contains("secret"), "{message}");
+    }
+}

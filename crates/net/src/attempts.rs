@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -9,16 +10,17 @@ use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
 use inflight_core::{BoxError, ConnectOptions, Error, ErrorKind, Phase, Runtime, Socket};
 
-use crate::addresses::{ATTEMPT_DELAY, interleave};
+use crate::addresses::{ATTEMPT_DELAY, Address, interleave};
 use crate::descriptors;
+use crate::unix;
 
 /// A record of the addresses of a host that were tried, in order, with the result of each attempt. The
 /// errors that it creates list all attempts.
 #[derive(Debug)]
 pub struct Attempts {
-    host: String,
-    port: u16,
-    tried: Vec<(SocketAddr, Outcome)>,
+    /// The host and the port, or the path of a Unix socket.
+    target: String,
+    tried: Vec<(Address, Outcome)>,
 }
 
 #[derive(Debug)]
@@ -33,15 +35,22 @@ impl Attempts {
     /// Returns a record without attempts.
     pub fn new(host: &str, port: u16) -> Self {
         Self {
-            host: host.to_owned(),
-            port,
+            target: format!("{host}:{port}"),
+            tried: Vec::new(),
+        }
+    }
+
+    /// Returns a record without attempts, for connects to the Unix socket at `path`.
+    pub fn to_unix_socket(path: &Path) -> Self {
+        Self {
+            target: path.display().to_string(),
             tried: Vec::new(),
         }
     }
 
     /// Records the start of an attempt, and returns the attempt's index.
-    pub fn start(&mut self, address: SocketAddr) -> usize {
-        self.tried.push((address, Outcome::NoAnswer));
+    pub fn start(&mut self, address: impl Into<Address>) -> usize {
+        self.tried.push((address.into(), Outcome::NoAnswer));
         self.tried.len() - 1
     }
 
@@ -49,6 +58,13 @@ impl Attempts {
     pub fn record_failure(&mut self, index: usize, error: impl Into<BoxError>) {
         if let Some((_, outcome)) = self.tried.get_mut(index) {
             *outcome = Outcome::Failed(error.into());
+        }
+    }
+
+    /// Records that the socket of an attempt is connected. The TLS handshake or the tunnel follows.
+    pub fn record_connected(&mut self, index: usize) {
+        if let Some((_, outcome)) = self.tried.get_mut(index) {
+            *outcome = Outcome::Connected;
         }
     }
 
@@ -64,7 +80,7 @@ impl Attempts {
     pub fn all_failed_error(&mut self) -> Error {
         if self.tried.is_empty() {
             return Error::new(ErrorKind::Resolve)
-                .with_context(format!("{} has no address", self.host));
+                .with_context(format!("{} has no address", self.target));
         }
         let exhausted = self.tried.iter().position(|(_, outcome)| match outcome {
             Outcome::Failed(error) => descriptors::are_exhausted(&**error),
@@ -72,19 +88,14 @@ impl Attempts {
         });
         let context = match &self.tried[..] {
             [(address, _)] => address.to_string(),
-            _ => format!(
-                "no connection to {}:{} (tried {})",
-                self.host,
-                self.port,
-                self.list()
-            ),
+            _ => format!("no connection to {} (tried {})", self.target, self.list()),
         };
         let last = exhausted.unwrap_or(self.tried.len() - 1);
         let Outcome::Failed(error) = self.tried.swap_remove(last).1 else {
             return Error::new(ErrorKind::Connect).with_context(context);
         };
         if exhausted.is_some() {
-            return descriptors::exhausted_error(&self.host, self.port, error);
+            return descriptors::exhausted_error(&self.target, error);
         }
         let is_unsupported = error
             .downcast_ref::<io::Error>()
@@ -107,10 +118,8 @@ impl Attempts {
             true => String::new(),
             false => format!(" (tried {})", self.list()),
         };
-        Error::timeout(phase).with_context(format!(
-            "no connection to {}:{} {limit}{tried}",
-            self.host, self.port
-        ))
+        Error::timeout(phase)
+            .with_context(format!("no connection to {} {limit}{tried}", self.target))
     }
 
     fn list(&self) -> String {
@@ -155,7 +164,7 @@ impl Attempts {
             match ended {
                 None => return Err(self.all_failed_error()),
                 Some((index, Ok(socket))) => {
-                    self.tried[index].1 = Outcome::Connected;
+                    self.record_connected(index);
                     return Ok(socket);
                 }
                 Some((index, Err(error))) => {
@@ -165,6 +174,33 @@ impl Attempts {
                     }
                     self.record_failure(index, error);
                 }
+            }
+        }
+    }
+
+    /// Returns a socket that is connected to the Unix socket at `path`.
+    ///
+    /// If the listener's queue is full, tries again until the caller drops the future.
+    pub(crate) async fn connect_unix(
+        &mut self,
+        runtime: &dyn Runtime,
+        path: &Path,
+    ) -> Result<Box<dyn Socket>, Error> {
+        let index = self.start(path);
+        let mut delays = unix::retry_delays();
+        loop {
+            let error = match runtime.connect_unix(path).await {
+                Ok(socket) => {
+                    self.record_connected(index);
+                    return Ok(socket);
+                }
+                Err(error) => error,
+            };
+            let delay = delays.next().filter(|_| unix::is_queue_full(&error));
+            self.record_failure(index, error);
+            match delay {
+                Some(delay) => runtime.sleep(delay).await,
+                None => return Err(self.all_failed_error()),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The connector, which opens the connection for a URL.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,9 @@ use crate::tls::{Tls, handshake_error, server_name};
 
 /// A connector, which opens a client's connections.
 ///
-/// The connector looks up the host and connects to the address that answers first (RFC 8305). For
-/// `https`, the connector then opens a tunnel if there is a proxy, and performs the TLS handshake.
+/// The connector looks up the host and connects to the address that answers first (RFC 8305), or connects to
+/// [`ClientOptions::unix_socket`]. For `https`, the connector then opens a tunnel if there is a proxy, and
+/// performs the TLS handshake.
 ///
 /// [`ClientOptions::connect_timeout`] covers all of these steps. The
 /// [`AddressGuard`](inflight_core::AddressGuard) checks each address before the connector connects to it.
@@ -34,6 +36,7 @@ pub struct Connector {
     options: ConnectOptions,
     tls: Tls,
     proxies: Proxies,
+    unix_socket: Option<PathBuf>,
     connection_counts: Connections,
     // Each connection holds a clone of `alive`. The future of `ended` completes when the last clone is
     // dropped.
@@ -64,6 +67,7 @@ impl Connector {
             options: connect,
             tls: Tls::new(options, http2)?,
             proxies: options.proxies.clone(),
+            unix_socket: options.unix_socket.clone(),
             connection_counts: options.connections.clone(),
             alive,
             ended,
@@ -95,11 +99,11 @@ impl Connector {
     /// # Errors
     ///
     /// - [`Resolve`](inflight_core::ErrorKind::Resolve) if the lookup fails.
-    /// - [`Connect`](inflight_core::ErrorKind::Connect) if no address accepts the connection. The error
-    ///   lists every address that was tried and why it failed.
+    /// - [`Connect`](inflight_core::ErrorKind::Connect) if no address, or the Unix socket, accepts the
+    ///   connection. The error lists every address that was tried and why it failed.
     /// - [`Proxy`](inflight_core::ErrorKind::Proxy) if the connection to the proxy or the tunnel fails.
     /// - [`Unsupported`](inflight_core::ErrorKind::Unsupported) if the environment sets an unsupported
-    ///   proxy for `uri`.
+    ///   proxy for `uri`, or if the runtime has no sockets of the kind.
     /// - [`Tls`](inflight_core::ErrorKind::Tls) if the handshake fails.
     /// - [`Timeout`](inflight_core::ErrorKind::Timeout) in
     ///   [`Phase::Connect`](inflight_core::Phase::Connect) if connecting takes longer than
@@ -114,7 +118,10 @@ impl Connector {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => host_and_port(uri)?,
         };
-        let mut attempts = Attempts::new(host, port);
+        let mut attempts = match &self.unix_socket {
+            Some(path) => Attempts::to_unix_socket(path),
+            None => Attempts::new(host, port),
+        };
         let outcome = {
             let work = pin!(self.open(uri, (host, port), proxy, &mut attempts));
             match self.timeout {
@@ -144,10 +151,14 @@ impl Connector {
         proxy: Option<&Proxy>,
         attempts: &mut Attempts,
     ) -> Result<Stream, Error> {
-        let addresses = self.resolver.lookup(&*self.runtime, host, port).await?;
-        let socket = attempts
-            .connect(&*self.runtime, addresses, self.options)
-            .await?;
+        let runtime = &*self.runtime;
+        let socket = match &self.unix_socket {
+            Some(path) => attempts.connect_unix(runtime, path).await?,
+            None => {
+                let addresses = self.resolver.lookup(runtime, host, port).await?;
+                attempts.connect(runtime, addresses, self.options).await?
+            }
+        };
         let mut socket = MonitoredSocket::new(socket);
         if uri.scheme() != Some(&Scheme::HTTPS) {
             return Ok(Stream::plain(socket, proxy.is_some(), self.alive.clone()));

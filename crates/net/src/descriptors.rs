@@ -1,6 +1,7 @@
 //! The limit on file descriptors, and the error when none is left.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 
 use inflight_core::{BoxError, Error, ErrorKind};
@@ -54,13 +55,13 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     }
 }
 
-/// Returns the error for a connect that failed because no file descriptor was left. The message suggests a
-/// remedy.
-pub fn exhausted_error(host: &str, port: u16, error: impl Into<BoxError>) -> Error {
+/// Returns the error for a connect to `target` that failed because no file descriptor was left. The message
+/// suggests a remedy.
+pub fn exhausted_error(target: impl fmt::Display, error: impl Into<BoxError>) -> Error {
     let limit = limit().map_or_else(String::new, |limit| format!(" ({limit} at most)"));
     Error::new(ErrorKind::Connect)
         .with_context(format!(
-            "no file descriptor is left for a connection to {host}:{port}{limit}: raise the limit \
+            "no file descriptor is left for a connection to {target}{limit}: raise the limit \
              on open files (ulimit -n) or send fewer requests at the same time"
         ))
         .with_source(error)

@@ -16,6 +16,7 @@
 //! - [`addresses`] and [`Attempts`]: the order in which a host's addresses are tried, and the
 //!   result of each attempt.
 //! - [`descriptors`]: the limit on open files.
+//! - [`unix`]: when a connect to a Unix socket is tried again.
 //! - `hickory`, behind a feature: a resolver that queries the name servers directly.
 
 pub mod addresses;
@@ -31,6 +32,7 @@ mod pool;
 mod stream;
 pub mod tls;
 mod tunnel;
+pub mod unix;
 
 pub use attempts::Attempts;
 pub use connector::Connector;

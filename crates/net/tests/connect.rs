@@ -1,8 +1,10 @@
-//! Tests of connecting to a host with several addresses (RFC 8305), in virtual time.
+//! Tests of connecting to a host with several addresses (RFC 8305) and to a Unix socket, in virtual time.
 
-use std::future::pending;
+use std::collections::VecDeque;
+use std::future::{pending, ready};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -19,6 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const MS: Duration = Duration::from_millis(1);
 /// The error code of the system if no file descriptor is left.
 const EMFILE: i32 = 24;
+/// The path of the Unix socket.
+const SOCKET: &str = "/run/http.sock";
 
 /// The outcome of a connect to an address.
 #[derive(Clone, Copy)]
@@ -35,6 +39,8 @@ enum Outcome {
 struct TestRuntime {
     time: Virtual,
     outcomes: Arc<Vec<(SocketAddr, Outcome)>>,
+    /// The errors of the next connects to a Unix socket. Later connects succeed.
+    unix_errors: Arc<Mutex<VecDeque<io::ErrorKind>>>,
     /// The attempted addresses, with the time of each attempt.
     attempts: Arc<Mutex<Vec<(SocketAddr, Duration)>>>,
     /// Counts running attempts and open sockets.
@@ -48,6 +54,7 @@ impl TestRuntime {
         Self {
             time: Virtual::new(),
             outcomes: Arc::new(outcomes.collect()),
+            unix_errors: Arc::default(),
             attempts: Arc::default(),
             open: Arc::default(),
         }
@@ -58,6 +65,13 @@ impl TestRuntime {
         let addresses = self.outcomes.iter().map(|(address, _)| *address).collect();
         options.resolver = Arc::new(FixedResolver(addresses));
         options
+    }
+
+    /// Returns a runtime whose first connects to a Unix socket fail with these errors.
+    fn with_unix_errors(errors: &[io::ErrorKind]) -> Self {
+        let runtime = Self::new(&[]);
+        runtime.unix_errors.lock().unwrap().extend(errors);
+        runtime
     }
 
     fn connect(&self, options: &ClientOptions) -> Result<Stream, Error> {
@@ -137,6 +151,15 @@ impl Runtime for TestRuntime {
             }
             Ok(Box::new(socket) as Box<dyn Socket>)
         })
+    }
+
+    fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        assert_eq!(path, Path::new(SOCKET));
+        let connected = match self.unix_errors.lock().unwrap().pop_front() {
+            None => Ok(Box::new(IdleSocket(self.open.clone())) as Box<dyn Socket>),
+            Some(error) => Err(error.into()),
+        };
+        Box::pin(ready(connected))
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {
@@ -296,4 +319,49 @@ fn exhausted_descriptors_are_an_error_with_a_remedy() {
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(error.to_string().contains("ulimit -n"), "{error}");
     assert!(inflight_net::descriptors::are_exhausted(&error));
+}
+
+/// Returns options with a Unix socket, and with a resolver that finds no address.
+fn unix_options() -> ClientOptions {
+    let mut options = ClientOptions::default();
+    options.resolver = Arc::new(FixedResolver(Vec::new()));
+    options.unix_socket = Some(SOCKET.into());
+    options
+}
+
+#[test]
+fn a_connect_to_a_unix_socket_waits_while_the_queue_is_full() {
+    let full = [io::ErrorKind::WouldBlock, io::ErrorKind::NotConnected];
+    let runtime = TestRuntime::with_unix_errors(&full);
+    runtime.connect(&unix_options()).unwrap();
+    assert_eq!(runtime.time.elapsed(), 3 * MS);
+
+    let runtime = TestRuntime::with_unix_errors(&[io::ErrorKind::WouldBlock; 1000]);
+    let mut options = unix_options();
+    options.connect_timeout = Some(500 * MS);
+    let error = runtime.connect(&options).err().unwrap();
+    assert_eq!(error.phase(), Some(Phase::Connect));
+    assert_eq!(runtime.time.elapsed(), 500 * MS);
+    assert!(error.to_string().contains(SOCKET), "{error}");
+}
+
+#[test]
+fn other_errors_of_a_unix_socket_are_returned_at_once() {
+    let errors = [io::ErrorKind::WouldBlock, io::ErrorKind::NotFound];
+    let runtime = TestRuntime::with_unix_errors(&errors);
+    let error = runtime.connect(&unix_options()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert_eq!(runtime.time.elapsed(), MS);
+    assert!(error.to_string().contains(SOCKET), "{error}");
+}
+
+#[test]
+fn a_runtime_without_unix_sockets_returns_an_error_with_its_name() {
+    let runtime = Virtual::new();
+    let connector = Connector::new(Arc::new(runtime.clone()), &unix_options(), false).unwrap();
+    let uri = "http://pages.test/".parse().unwrap();
+    let error = runtime.block_on(connector.connect(&uri)).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let text = format!("{error:?}");
+    assert!(text.contains("virtual") && text.contains(SOCKET), "{text}");
 }

@@ -571,7 +571,7 @@ fn an_idle_connection_is_closed_when_descriptors_are_exhausted() {
             if is_first {
                 // The error code `EMFILE`: no file descriptor is left.
                 let error = io::Error::from_raw_os_error(24);
-                return Err(descriptors::exhausted_error("new.test", 80, error));
+                return Err(descriptors::exhausted_error("new.test:80", error));
             }
             Ok(Connection::new(3))
         }

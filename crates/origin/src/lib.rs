@@ -49,6 +49,8 @@ mod server_thread;
 mod stats;
 mod timer;
 pub mod tls;
+#[cfg(unix)]
+mod unix_relay;
 
 pub use in_process::InProcessOrigin;
 pub use limits::raise_file_limit;
@@ -56,3 +58,5 @@ pub use origin::{Options, Origin};
 pub use proxy::{ForwardProxy, ProxyRequest};
 pub use stats::{CpuScope, DelayStats, Stats};
 pub use timer::Clock;
+#[cfg(unix)]
+pub use unix_relay::UnixRelay;

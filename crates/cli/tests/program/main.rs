@@ -24,4 +24,6 @@ mod program;
 mod proxy;
 mod resume;
 mod tls;
+#[cfg(unix)]
+mod unix_socket;
 mod usage;

@@ -1,15 +1,16 @@
 //! The configuration of isahc. It disables isahc's own features and limits.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Uri;
 use http::request::{Builder, Parts};
 use inflight_core::{ClientOptions, Error, ErrorKind, Proxy};
+use inflight_net::addresses::Address;
 use inflight_net::descriptors::default_max_idle;
 use isahc::HttpClient;
 use isahc::auth::{Authentication, Credentials};
 use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
+use isahc::net::Dialer;
 
 use crate::descriptors;
 
@@ -69,7 +70,7 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
 /// time for the connection, and `total` the time for the whole transfer.
 pub(crate) fn request(
     parts: &Parts,
-    address: SocketAddr,
+    address: &Address,
     proxy: Option<&Proxy>,
     connect: Duration,
     total: Option<Duration>,
@@ -79,7 +80,7 @@ pub(crate) fn request(
         .uri(parts.uri.clone())
         .connect_timeout(connect);
     request = match proxy {
-        None => request.dial(address),
+        None => request.dial(dialer(address)),
         Some(proxy) => {
             let uri = Uri::try_from(format!("http://{address}/"));
             let uri = uri.map_err(|error| proxy.tunnel_error(error))?;
@@ -98,4 +99,15 @@ pub(crate) fn request(
         headers.clone_from(&parts.headers);
     }
     Ok(request)
+}
+
+fn dialer(address: &Address) -> Dialer {
+    match address {
+        Address::Ip(address) => Dialer::ip_socket(*address),
+        #[cfg(unix)]
+        Address::Unix(path) => Dialer::unix_socket(path),
+        // The session refuses a Unix socket on this system.
+        #[cfg(not(unix))]
+        Address::Unix(_) => Dialer::default(),
+    }
 }

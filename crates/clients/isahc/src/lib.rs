@@ -32,6 +32,7 @@ mod secure;
 mod upload;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ use inflight_core::{
     HttpVersions, NewConnection, Proxies, Proxy, Resolver, Runtime, Support, host_and_port,
 };
 use inflight_net::Attempts;
+use inflight_net::addresses::Address;
 
 use crate::agent::Agents;
 use crate::attempts::{PreferredAddresses, connect_timeout_error, failure_reason};
@@ -80,6 +82,7 @@ pub struct Isahc {
     agents: Agents,
     secure: TlsSettings,
     proxies: Proxies,
+    unix_socket: Option<PathBuf>,
     /// Whether the client offers HTTP/2 to TLS servers.
     http2: bool,
     preferred: PreferredAddresses,
@@ -109,6 +112,7 @@ impl Isahc {
             agents: Agents::new(options)?,
             secure: TlsSettings::new(options)?,
             proxies: options.proxies.clone(),
+            unix_socket: options.unix_socket.clone(),
             http2: options.versions == HttpVersions::PreferHttp2,
             preferred: PreferredAddresses::default(),
         })
@@ -176,16 +180,23 @@ impl Isahc {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => host_and_port(&parts.uri)?,
         };
-        let mut addresses = self.addresses(target, &limits).await?.into_iter();
-        let mut attempts = Attempts::new(target.0, target.1);
+        let (mut attempts, addresses) = match &self.unix_socket {
+            Some(path) => (Attempts::to_unix_socket(path), vec![(&**path).into()]),
+            None => {
+                let found = self.addresses(target, &limits).await?;
+                let addresses = found.into_iter().map(Address::from).collect();
+                (Attempts::new(target.0, target.1), addresses)
+            }
+        };
+        let mut addresses = addresses.into_iter();
         while let Some(address) = addresses.next() {
             let others = addresses.len();
             let Ok(connect) = limits.attempt_time(others) else {
                 return Err(connect_timeout_error(&attempts, &limits));
             };
-            let attempt = attempts.start(address);
+            let attempt = attempts.start(address.clone());
             let mut request =
-                agent::request(&parts, address, proxy, connect, limits.total_time()?)?;
+                agent::request(&parts, &address, proxy, connect, limits.total_time()?)?;
             if https {
                 request = self.secure.apply(request, is_idempotent);
             }
@@ -194,7 +205,9 @@ impl Isahc {
                 .map_err(|error| error::from_isahc(error.into(), &limits))?;
             match upload.drive_with(client.send_async(request)).await {
                 Ok(response) => {
-                    if attempts.has_failed() {
+                    if let Address::Ip(address) = address
+                        && attempts.has_failed()
+                    {
                         self.preferred.prefer(target, address);
                     }
                     upload.check(response.status())?;
@@ -212,6 +225,7 @@ impl Isahc {
                     }
                     if let Some(proxy) =
                         proxy.filter(|_| https && error::is_connect_failure(&error))
+                        && let Address::Ip(address) = address
                         && self.is_reachable(address, &limits).await
                     {
                         return Err(proxy.tunnel_error(TUNNEL_REFUSED));
@@ -256,6 +270,10 @@ impl Fetch for Isahc {
             "libcurl uses the same error codes for a proxy that opens no tunnel and for a server that \
              closes the connection or violates HTTP. With https, inflight reports all of them as errors \
              of the proxy",
+        );
+        capabilities.unix_queue = Support::No(
+            "libcurl does not wait if the queue of a Unix socket's listener is full. The request fails with \
+             the kind connect",
         );
         capabilities.connection_events =
             Support::No("isahc does not report whether a request used a new connection");

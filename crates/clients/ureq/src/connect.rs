@@ -1,16 +1,18 @@
-//! Connecting to a host that has several addresses (RFC 8305).
+//! Connecting to a host that has several addresses (RFC 8305), or to a Unix socket.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use inflight_core::{Cancel, CancelGuard, Error, ErrorKind};
 use inflight_net::addresses::ATTEMPT_DELAY;
-use inflight_net::{Attempts, descriptors};
+use inflight_net::{Attempts, descriptors, unix};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// The longest time that one `poll` waits, or `None` for no limit. On Linux, shutting down a connecting
 /// socket wakes the thread that polls the socket. On other systems, a cancelled call ends only when the poll
@@ -83,13 +85,62 @@ pub(crate) fn connect(
             false => Ok(()),
         });
         match prepared {
-            Ok(()) => return Ok(Some(attempt.stream)),
+            Ok(()) => {
+                attempts.record_connected(attempt.index);
+                return Ok(Some(attempt.stream));
+            }
             Err(error) => {
                 record_failure(attempts, attempt.index, error, &mut waiting);
                 next_start = now;
             }
         }
     }
+}
+
+/// Returns a non-blocking socket that is connected to the Unix socket at `path`, or `None` if the deadline
+/// passes first. If the listener's queue is full, tries again later.
+///
+/// Another thread can end the call with `cancel`.
+pub(crate) fn connect_unix(
+    attempts: &mut Attempts,
+    path: &Path,
+    deadline: Option<Instant>,
+    cancel: &Cancel,
+) -> Result<Option<Arc<TcpStream>>, Error> {
+    let index = attempts.start(path);
+    for delay in unix::retry_delays() {
+        if cancel.is_cancelled() {
+            return Err(Error::new(ErrorKind::Cancelled));
+        }
+        let error = match open_unix(path) {
+            Ok(stream) => {
+                attempts.record_connected(index);
+                return Ok(Some(Arc::new(stream)));
+            }
+            Err(error) => error,
+        };
+        let is_final = !unix::is_queue_full(&error);
+        attempts.record_failure(index, error);
+        if is_final {
+            break;
+        }
+        let now = Instant::now();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(None);
+        }
+        thread::sleep(left.map_or(delay, |left| left.min(delay)));
+    }
+    Err(attempts.all_failed_error())
+}
+
+fn open_unix(path: &Path) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // A Unix socket is connected at once or not at all.
+    socket.connect(&SockAddr::unix(path)?)?;
+    // All methods of `TcpStream` that this crate calls from here on work for every kind of stream socket.
+    Ok(socket.into())
 }
 
 /// Records a failed attempt. If no file descriptor is left, also empties `waiting`, because attempts to the

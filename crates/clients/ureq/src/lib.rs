@@ -101,6 +101,7 @@ impl Ureq {
         let resolver = resolve::CoreResolver {
             resolver: Resolver::new(options),
             timeout: options.connect_timeout,
+            is_unused: options.unix_socket.is_some(),
         };
         let connector = SocketConnector::new(tls, options);
         Ok(Self {

@@ -15,6 +15,8 @@ use crate::{call, error};
 pub(crate) struct CoreResolver {
     pub(crate) resolver: Resolver,
     pub(crate) timeout: Option<Duration>,
+    /// Whether all connections go to a Unix socket, so that no name is looked up.
+    pub(crate) is_unused: bool,
 }
 
 impl resolver::Resolver for CoreResolver {
@@ -24,6 +26,9 @@ impl resolver::Resolver for CoreResolver {
         _: &ureq::config::Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        if self.is_unused {
+            return Ok(self.empty());
+        }
         let proxy = call::proxy();
         let (host, port) = match &proxy {
             Some(proxy) => (proxy.host(), proxy.port()),

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use ureq::{BodyReader, Timeout};
 
 use crate::buffers::TransportBuffers;
 use crate::call;
-use crate::connect::{connect, wait_until_ready};
+use crate::connect::{connect, connect_unix, wait_until_ready};
 use crate::error::to_ureq_error;
 use crate::secure::TlsTransport;
 
@@ -33,6 +34,7 @@ use crate::secure::TlsTransport;
 pub(crate) struct SocketConnector {
     timeout: Option<Duration>,
     tls: Tls,
+    unix_socket: Option<PathBuf>,
     connection_counts: Connections,
 }
 
@@ -41,37 +43,52 @@ impl SocketConnector {
         Self {
             timeout: options.connect_timeout,
             tls,
+            unix_socket: options.unix_socket.clone(),
             connection_counts: options.connections.clone(),
         }
     }
 
-    /// Opens a socket to the call's server. If the call has a proxy, opens a socket to the proxy and a tunnel
-    /// to the server.
+    /// Opens a socket to the Unix socket of the options, if it is set, or to the call's server. If the call
+    /// has a proxy, opens a socket to the proxy and a tunnel to the server. Also returns the attempts, for the
+    /// error of a later timeout.
     fn open(
         &self,
         details: &ConnectionDetails<'_>,
         deadline: Option<Instant>,
-    ) -> Result<Socket, Error> {
+    ) -> Result<(Socket, Attempts), Error> {
         let proxy = call::proxy();
         let (host, port) = match &proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => host_and_port(details.uri)?,
         };
-        let mut attempts = Attempts::new(host, port);
-        let nodelay = details.config.no_delay();
-        let (addresses, cancel) = (&details.addrs, call::cancel());
-        let mut stream = connect(&mut attempts, addresses, nodelay, deadline, &cancel)?;
+        let cancel = call::cancel();
+        let (mut attempts, mut stream);
+        match &self.unix_socket {
+            Some(path) => {
+                attempts = Attempts::to_unix_socket(path);
+                stream = connect_unix(&mut attempts, path, deadline, &cancel)?;
+            }
+            None => {
+                let (addresses, nodelay) = (&details.addrs, details.config.no_delay());
+                attempts = Attempts::new(host, port);
+                stream = connect(&mut attempts, addresses, nodelay, deadline, &cancel)?;
+            }
+        }
         if let (Some(connected), Some(proxy)) = (&stream, &proxy)
             && !open_tunnel(connected, proxy, details.uri, deadline)?
         {
             stream = None;
         }
         match stream {
-            Some(stream) => Ok(Socket::new(stream, details)),
-            None => Err(match details.timeout.reason {
-                Timeout::Connect => attempts.timeout_error(Phase::Connect, self.timeout),
-                _ => attempts.timeout_error(Phase::Total, None),
-            }),
+            Some(stream) => Ok((Socket::new(stream, details), attempts)),
+            None => Err(self.timeout_error(&attempts, details.timeout.reason)),
+        }
+    }
+
+    fn timeout_error(&self, attempts: &Attempts, reason: Timeout) -> Error {
+        match reason {
+            Timeout::Connect => attempts.timeout_error(Phase::Connect, self.timeout),
+            _ => attempts.timeout_error(Phase::Total, None),
         }
     }
 }
@@ -86,11 +103,17 @@ impl Connector<()> for SocketConnector {
     ) -> Result<Option<Self::Out>, ureq::Error> {
         let deadline = deadline(details);
         call::record_connect();
-        let socket = self.open(details, deadline).map_err(to_ureq_error)?;
+        let (socket, attempts) = self.open(details, deadline).map_err(to_ureq_error)?;
         let connection = match details.needs_tls() {
             true => {
                 let timeout = timeout(details, deadline);
-                Either::B(TlsTransport::new(socket, &self.tls, details, timeout)?)
+                let secured = TlsTransport::new(socket, &self.tls, details, timeout);
+                Either::B(secured.map_err(|error| match error {
+                    ureq::Error::Timeout(reason) => {
+                        to_ureq_error(self.timeout_error(&attempts, reason))
+                    }
+                    error => error,
+                })?)
             }
             false => Either::A(socket),
         };

@@ -22,6 +22,8 @@ mod session;
 mod statuses;
 mod timeouts;
 mod tls;
+#[cfg(unix)]
+mod unix_sockets;
 mod uploads;
 mod verdicts;
 mod versions;

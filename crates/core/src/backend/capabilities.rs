@@ -161,6 +161,11 @@ capabilities! {
     /// The client closes the connection as soon as a request is dropped. Without this capability, the
     /// connection stays open until the server sends something or the request's deadline passes.
     prompt_cancel: "prompt cancel",
+    /// The client connects to a Unix socket if one is set, on systems that have Unix sockets.
+    unix_sockets: "unix sockets",
+    /// If the queue of a Unix socket's listener is full, the client waits until the listener accepts more
+    /// connections, as it waits with TCP.
+    unix_queue: "unix socket queue",
     /// The client sends requests through a proxy if one is set.
     proxies: "proxies",
     /// For an `http` URL, the client sends the whole request to the proxy, with an absolute URL. It

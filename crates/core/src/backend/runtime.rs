@@ -1,12 +1,14 @@
 //! The interface of a runtime.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::fetch::BoxFuture;
-use crate::backend::socket::{ConnectOptions, Socket};
+use crate::backend::socket::{ConnectOptions, Socket, no_unix_sockets};
 use crate::error::{Error, ErrorKind};
 
 /// A runtime: it spawns tasks, runs blocking work, sleeps, and opens sockets.
@@ -80,6 +82,27 @@ pub trait Runtime: Send + Sync + 'static {
         address: SocketAddr,
         options: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>>;
+
+    /// Connects to the Unix socket at `path`.
+    ///
+    /// The requirements are those of [`connect`](Self::connect). The default implementation returns
+    /// [`no_unix_sockets`], for runtimes without sockets and for systems other than Unix.
+    ///
+    /// # Errors
+    ///
+    /// The system's error, if the connect fails. If the queue of the listener is full, a runtime may
+    /// return [`WouldBlock`](io::ErrorKind::WouldBlock) or
+    /// [`NotConnected`](io::ErrorKind::NotConnected). The caller then tries again later.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the attempt and closes its socket.
+    ///
+    /// [`no_unix_sockets`]: crate::no_unix_sockets
+    fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        let _ = path;
+        Box::pin(ready(Err(no_unix_sockets(self.name()))))
+    }
 
     /// Returns how many calls [`spawn_blocking`](Self::spawn_blocking) runs at once, or `None` if
     /// the runtime sets no limit.
@@ -171,6 +194,10 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
         options: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
         (**self).connect(address, options)
+    }
+
+    fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        (**self).connect_unix(path)
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {

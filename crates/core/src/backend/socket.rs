@@ -69,6 +69,18 @@ pub fn no_sockets(runtime: &str) -> io::Error {
     )
 }
 
+/// Returns the error of a runtime without Unix sockets: [`io::ErrorKind::Unsupported`] with the
+/// runtime's name and a remedy.
+pub fn no_unix_sockets(runtime: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "the runtime {runtime} opens no Unix sockets: use another runtime, or connect to an \
+             address"
+        ),
+    )
+}
+
 /// A [`Socket`] over a stream whose reactor does not cache readiness, such as async-io's.
 ///
 /// hyper reads each time its task is woken, about five times for a request, and async-io would make

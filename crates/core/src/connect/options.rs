@@ -1,6 +1,7 @@
 //! The options of a client.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,10 @@ pub struct ClientOptions {
     pub versions: HttpVersions,
     /// The proxies. Default: none.
     pub proxies: Proxies,
+    /// The path of a Unix socket to which every connection is opened, whatever the URL. Default: none.
+    ///
+    /// The client then looks up no name and connects to no address.
+    pub unix_socket: Option<PathBuf>,
     /// The counters through which the client reports its connections.
     pub connections: Connections,
 }
@@ -84,6 +89,7 @@ impl Default for ClientOptions {
             tls: TlsOptions::default(),
             versions: HttpVersions::default(),
             proxies: Proxies::default(),
+            unix_socket: None,
             connections: Connections::default(),
         }
     }
@@ -102,6 +108,7 @@ impl fmt::Debug for ClientOptions {
             .field("tls", &self.tls)
             .field("versions", &self.versions)
             .field("proxies", &self.proxies)
+            .field("unix_socket", &self.unix_socket)
             .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -591,6 +592,7 @@ impl SessionBuilder {
         if let Some(error) = self.error {
             return Err(error);
         }
+        check_unix_socket(&self.options)?;
         let backend = (self.open)(&self.options)?;
         check_support(&self.options, &backend.capabilities)?;
         let limits = Limits {
@@ -660,6 +662,28 @@ impl SessionBuilder {
     #[doc(alias = "trust_env")]
     pub fn proxies(self, proxies: Proxies) -> Self {
         self.client_options(|options| options.proxies = proxies)
+    }
+
+    /// Opens every connection to the Unix socket at `path`, whatever the URL. Default: none.
+    ///
+    /// The URL still determines the scheme, the `Host` header, the path and the cookies. With `https`, the
+    /// client uses TLS over the socket and checks the server's certificate against the host of the URL. A
+    /// redirect to another host goes to the same socket. The session looks up no names, and the
+    /// [`address_guard`](Self::address_guard) has no address to check.
+    ///
+    /// [`build`](Self::build) fails if the session has proxies too, if the system does not accept `path`
+    /// as the path of a socket, or if the client does not support
+    /// [`unix_sockets`](crate::Capabilities::unix_sockets).
+    ///
+    /// ```
+    /// # use inflight_core::{Error, SessionBuilder};
+    /// # async fn ping(builder: SessionBuilder) -> Result<String, Error> {
+    /// let session = builder.unix_socket("/var/run/docker.sock").build()?;
+    /// session.get("http://localhost/_ping").text().await
+    /// # }
+    /// ```
+    pub fn unix_socket(self, path: impl Into<PathBuf>) -> Self {
+        self.client_options(|options| options.unix_socket = Some(path.into()))
     }
 
     /// Sets the resolver for host names. Default: the resolver of the operating system.
@@ -735,6 +759,7 @@ fn check_support(options: &ClientOptions, capabilities: &Capabilities) -> Result
     let requirements = [
         (options.address_guard.is_some(), capabilities.address_guard),
         (!options.proxies.is_empty(), capabilities.proxies),
+        (options.unix_socket.is_some(), capabilities.unix_sockets),
     ];
     for (is_required, support) in requirements {
         if let (true, Support::No(reason)) = (is_required, support) {
@@ -742,6 +767,33 @@ fn check_support(options: &ClientOptions, capabilities: &Capabilities) -> Result
         }
     }
     Ok(())
+}
+
+/// Returns an error if the client cannot connect to the Unix socket of the options.
+fn check_unix_socket(options: &ClientOptions) -> Result<(), Error> {
+    let Some(path) = &options.unix_socket else {
+        return Ok(());
+    };
+    let unsupported = |reason: String| {
+        let path = path.display();
+        Error::new(ErrorKind::Unsupported).with_context(format!("the Unix socket {path}: {reason}"))
+    };
+    if !options.proxies.is_empty() {
+        return Err(unsupported(
+            "a session with a Unix socket uses no proxies: remove one of the two".to_owned(),
+        ));
+    }
+    #[cfg(unix)]
+    {
+        if path.as_os_str().is_empty() {
+            return Err(unsupported("the path is empty".to_owned()));
+        }
+        std::os::unix::net::SocketAddr::from_pathname(path)
+            .map(drop)
+            .map_err(|error| unsupported(error.to_string()))
+    }
+    #[cfg(not(unix))]
+    Err(unsupported("this system has no Unix sockets".to_owned()))
 }
 
 impl fmt::Debug for SessionBuilder {

@@ -9,16 +9,20 @@
 //! assert_eq!(smol.block_on(task).unwrap(), 42);
 //! ```
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::panic::catch_unwind;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use async_executor::Executor;
-use async_io::Async;
+use async_io::{Async, IoSafe};
 use inflight_core::{
     BlockOn, BoxFuture, ConnectOptions, DescriptorCheck, Error, ErrorKind, ReadinessSocket,
     Runtime, Socket,
@@ -112,10 +116,14 @@ impl Runtime for Smol {
         Box::pin(async move {
             let stream = Async::<TcpStream>::connect(address).await?;
             stream.get_ref().set_nodelay(options.nodelay)?;
-            let read = |stream: &Async<TcpStream>, buffer: &mut [u8]| stream.get_ref().read(buffer);
-            let socket = ReadinessSocket::new(stream, Async::poll_readable, read);
-            Ok(Box::new(socket) as Box<dyn Socket>)
+            Ok(into_socket(stream))
         })
+    }
+
+    #[cfg(unix)]
+    fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        let path = path.to_owned();
+        Box::pin(async move { Ok(into_socket(Async::<UnixStream>::connect(path).await?)) })
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {
@@ -126,6 +134,15 @@ impl Runtime for Smol {
     fn check_running(&self) -> Result<(), Error> {
         REACTOR.check_once(ErrorKind::NoRuntime)
     }
+}
+
+fn into_socket<S>(stream: Async<S>) -> Box<dyn Socket>
+where
+    S: IoSafe + Write + Send + Sync + 'static,
+    for<'a> &'a S: Read,
+{
+    let read = |stream: &Async<S>, buffer: &mut [u8]| stream.get_ref().read(buffer);
+    Box::new(ReadinessSocket::new(stream, Async::poll_readable, read))
 }
 
 impl BlockOn for Smol {

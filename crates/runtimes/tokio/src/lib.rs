@@ -34,6 +34,8 @@ use std::io::{self, IoSlice, Read};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(unix)]
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -45,6 +47,8 @@ use inflight_core::{
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::runtime::{self, Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
@@ -160,20 +164,44 @@ impl Tokio {
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
+
+    /// Returns a future that polls `connecting` inside the runtime. It returns the error of the runtime if
+    /// the runtime has ended or has no I/O driver.
+    fn enter_for_io<T, F>(&self, connecting: F) -> impl Future<Output = io::Result<T>> + use<T, F>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
+        let (handle, status) = (self.handle.clone(), self.status.clone());
+        async move {
+            let mut connecting = pin!(connecting);
+            let entered = poll_fn(|cx| {
+                let polled = status.guard(Driver::Io, || {
+                    let _guard = handle.enter();
+                    connecting.as_mut().poll(cx)
+                });
+                polled.unwrap_or_else(|error| Poll::Ready(Err(error.into())))
+            });
+            entered.await
+        }
+    }
 }
 
 /// A tokio socket. After it is connected, it works under any executor.
 #[derive(Debug)]
-struct TokioSocket(TcpStream);
+struct TokioSocket<S>(S);
 
-impl Socket for TokioSocket {
+impl<S> Socket for TokioSocket<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
+    for<'a> SockRef<'a>: From<&'a S>,
+{
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // Does not use tokio's `try_read`: it reads nothing until the reactor has reported new bytes.
         (&*SockRef::from(&self.0)).read(buffer)
     }
 }
 
-impl AsyncRead for TokioSocket {
+impl<S: AsyncRead + Unpin> AsyncRead for TokioSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -183,7 +211,7 @@ impl AsyncRead for TokioSocket {
     }
 }
 
-impl AsyncWrite for TokioSocket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TokioSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -348,20 +376,18 @@ impl Runtime for Tokio {
         address: SocketAddr,
         options: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
-        let (handle, status) = (self.handle.clone(), self.status.clone());
+        let connecting = self.enter_for_io(TcpStream::connect(address));
         Box::pin(async move {
-            let mut connecting = pin!(TcpStream::connect(address));
-            let stream = poll_fn(|cx| {
-                let polled = status.guard(Driver::Io, || {
-                    let _guard = handle.enter();
-                    connecting.as_mut().poll(cx)
-                });
-                polled.unwrap_or_else(|error| Poll::Ready(Err(error.into())))
-            });
-            let stream = stream.await?;
+            let stream = connecting.await?;
             stream.set_nodelay(options.nodelay)?;
             Ok(Box::new(TokioSocket(stream)) as Box<dyn Socket>)
         })
+    }
+
+    #[cfg(unix)]
+    fn connect_unix(&self, path: &Path) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        let connecting = self.enter_for_io(UnixStream::connect(path.to_owned()));
+        Box::pin(async move { Ok(Box::new(TokioSocket(connecting.await?)) as Box<dyn Socket>) })
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {
