@@ -214,8 +214,10 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) max_redirects: usize,
 
-    /// Use the proxy at URL, such as http://user:password@host:port, except for the hosts in NO_PROXY
-    /// [default: the proxies of http_proxy, https_proxy and all_proxy]
+    /// Use the proxy at URL, such as http://user:password@host:port or socks5h://host:port, except for the
+    /// hosts in NO_PROXY [default: the proxies of http_proxy, https_proxy and all_proxy]
+    ///
+    /// With socks5://, the program looks up the names of servers. With socks5h://, the proxy looks them up.
     #[arg(long, value_name = "URL", conflicts_with = "no_proxy")]
     pub(crate) proxy: Option<String>,
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use inflight::backend::{BoxFuture, Capabilities, Fetch, Support};
 use inflight::bytes::Bytes;
-use inflight::connect::ClientOptions;
+use inflight::connect::{ClientOptions, Proxies};
 use inflight::http::{HeaderValue, Request, Response};
 use inflight::http_body::{Body as HttpBody, Frame, SizeHint};
 use inflight::{BlockOn, Body, Cell, Error, ErrorKind, Session, SessionBuilder, Task};
@@ -168,6 +168,26 @@ fn an_ignored_address_guard_is_caught() {
     assert_caught(
         &names,
         &backend_that_changes_options(|options| options.address_guard = None),
+    );
+}
+
+#[test]
+fn ignored_socks_proxies_are_caught() {
+    let names = [
+        "http_requests_use_a_socks_tunnel",
+        "https_requests_use_tls_inside_a_socks_tunnel",
+        "socks5h_proxy_looks_up_the_name",
+        "socks5_proxy_receives_the_address",
+        "socks_tunnels_are_reused",
+        "large_bodies_pass_through_a_socks_tunnel",
+        "refused_socks_tunnel_is_a_proxy_error",
+        "refused_socks_credentials_are_a_proxy_error",
+        "invalid_socks_handshake_is_a_proxy_error",
+        "unreachable_socks_proxy_is_a_proxy_error",
+    ];
+    assert_caught(
+        &names,
+        &backend_that_changes_options(|options| options.proxies = Proxies::default()),
     );
 }
 

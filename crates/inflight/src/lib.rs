@@ -130,7 +130,8 @@ pub mod backend {
         ConnectOptions, Connections, Deadline, DescriptorCheck, Fetch, FetchBlocking, Framing,
         Inline, MAX_INTERIM_RESPONSES, NewConnection, Offload, Panic, PollReadable,
         ReadinessSocket, Resolver, Runtime, Socket, Support, TaskError, Trace, TryRead,
-        connect_error, host_and_port, no_sockets, retires_connection, runtime_ended,
+        connect_error, host_and_port, no_sockets, no_unix_sockets, retires_connection,
+        runtime_ended,
     };
 
     pub use crate::cell::UnknownCell;

@@ -12,7 +12,7 @@ use http::Uri;
 use http::uri::Scheme;
 use inflight_core::{
     BoxFuture, ClientOptions, ConnectOptions, Connections, Error, Phase, Proxies, Proxy, Resolver,
-    Runtime, host_and_port,
+    Runtime, Socket, host_and_port,
 };
 use tokio_rustls::TlsConnector;
 
@@ -24,8 +24,8 @@ use crate::tls::{Tls, handshake_error, server_name};
 /// A connector, which opens a client's connections.
 ///
 /// The connector looks up the host and connects to the address that answers first (RFC 8305), or connects to
-/// [`ClientOptions::unix_socket`]. For `https`, the connector then opens a tunnel if there is a proxy, and
-/// performs the TLS handshake.
+/// [`ClientOptions::unix_socket`]. The connector then opens a tunnel if there is a SOCKS5 proxy, or an HTTP
+/// proxy and the URL is `https`. For `https`, it then performs the TLS handshake.
 ///
 /// [`ClientOptions::connect_timeout`] covers all of these steps. The
 /// [`AddressGuard`](inflight_core::AddressGuard) checks each address before the connector connects to it.
@@ -136,10 +136,7 @@ impl Connector {
             (Some(outcome), _) => outcome,
             (None, timeout) => Err(attempts.timeout_error(Phase::Connect, timeout)),
         };
-        let stream = outcome.map_err(|error| match proxy {
-            Some(proxy) => proxy.connection_error(error),
-            None => error,
-        })?;
+        let stream = outcome?;
         self.connection_counts.record_opened();
         Ok(stream)
     }
@@ -151,26 +148,48 @@ impl Connector {
         proxy: Option<&Proxy>,
         attempts: &mut Attempts,
     ) -> Result<Stream, Error> {
-        let runtime = &*self.runtime;
-        let socket = match &self.unix_socket {
-            Some(path) => attempts.connect_unix(runtime, path).await?,
-            None => {
-                let addresses = self.resolver.lookup(runtime, host, port).await?;
-                attempts.connect(runtime, addresses, self.options).await?
+        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+        let (server, server_port) = host_and_port(uri)?;
+        let server_address = match proxy {
+            Some(proxy) if !proxy.resolves_names() => {
+                let found = self.resolver.lookup(&*self.runtime, server, server_port);
+                found.await?.into_iter().next()
             }
+            _ => None,
         };
-        let mut socket = MonitoredSocket::new(socket);
-        if uri.scheme() != Some(&Scheme::HTTPS) {
-            return Ok(Stream::plain(socket, proxy.is_some(), self.alive.clone()));
+        let socket = self.open_socket((host, port), attempts).await;
+        let mut socket = MonitoredSocket::new(socket.map_err(|error| match proxy {
+            Some(proxy) => proxy.connection_error(error),
+            None => error,
+        })?);
+        let tunnel = proxy.filter(|proxy| is_https || proxy.is_socks());
+        if let Some(proxy) = tunnel {
+            crate::tunnel::open(proxy, &mut socket, uri, server_address).await?;
         }
-        if let Some(proxy) = proxy {
-            crate::tunnel::open(proxy, &mut socket, uri).await?;
+        if !is_https {
+            let is_forwarded = proxy.is_some() && tunnel.is_none();
+            return Ok(Stream::plain(socket, is_forwarded, self.alive.clone()));
         }
-        let (server, _) = host_and_port(uri)?;
         let stream = TlsConnector::from(self.tls.config()?)
             .connect(server_name(server)?, socket)
             .await
             .map_err(handshake_error)?;
         Ok(Stream::tls(stream, self.alive.clone()))
+    }
+
+    /// Opens a socket to the Unix socket of the options, if it is set, or to this host.
+    async fn open_socket(
+        &self,
+        (host, port): (&str, u16),
+        attempts: &mut Attempts,
+    ) -> Result<Box<dyn Socket>, Error> {
+        let runtime = &*self.runtime;
+        match &self.unix_socket {
+            Some(path) => attempts.connect_unix(runtime, path).await,
+            None => {
+                let addresses = self.resolver.lookup(runtime, host, port).await?;
+                attempts.connect(runtime, addresses, self.options).await
+            }
+        }
     }
 }

@@ -52,12 +52,13 @@ impl Key {
     pub fn new(uri: &Uri, proxies: &Proxies) -> Result<Self, Error> {
         let no_host = || Error::new(ErrorKind::InvalidUrl).with_context("the URL has no host");
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
-        let proxy = proxies
-            .of(uri)?
+        let proxy = proxies.of(uri)?;
+        let is_socks = proxy.is_some_and(Proxy::is_socks);
+        let proxy = proxy
             .map(|proxy| proxy.uri().authority().cloned().ok_or_else(no_host))
             .transpose()?;
         let authority = match (is_https, &proxy) {
-            (false, Some(proxy)) => Some(proxy),
+            (false, Some(server)) if !is_socks => Some(server),
             _ => uri.authority(),
         };
         Ok(Self {
@@ -72,7 +73,8 @@ impl Key {
 pub(crate) fn forwarding<'a>(uri: &Uri, proxies: &'a Proxies) -> Option<&'a Proxy> {
     let is_plain = uri.scheme() != Some(&Scheme::HTTPS);
     // Ignores the error of an unsupported proxy, because `Key::new` returns it.
-    proxies.of(uri).ok()?.filter(|_| is_plain)
+    let proxy = proxies.of(uri).ok()?;
+    proxy.filter(|proxy| is_plain && !proxy.is_socks())
 }
 
 #[cfg(test)]
@@ -106,5 +108,13 @@ mod tests {
             key("https://a.test/", &proxied),
             key("https://b.test/", &proxied)
         );
+        // A SOCKS5 proxy forwards no requests.
+        let tunnelled = Proxies::all(Proxy::new("socks5://proxy.test:3128").unwrap());
+        for scheme in ["http", "https"] {
+            let key = |host: &str| key(&format!("{scheme}://{host}.test/"), &tunnelled);
+            assert_ne!(key("a"), key("b"));
+            assert_eq!(key("a"), key("a"));
+        }
+        assert!(forwarding(&"http://a.test/".parse().unwrap(), &tunnelled).is_none());
     }
 }

@@ -29,6 +29,7 @@ mod interim;
 mod key;
 mod message;
 mod pool;
+mod socks;
 mod stream;
 pub mod tls;
 mod tunnel;

@@ -46,6 +46,7 @@ mod proxy;
 pub mod script;
 mod serve;
 mod server_thread;
+mod socks;
 mod stats;
 mod timer;
 pub mod tls;
@@ -56,6 +57,7 @@ pub use in_process::InProcessOrigin;
 pub use limits::raise_file_limit;
 pub use origin::{Options, Origin};
 pub use proxy::{ForwardProxy, ProxyRequest};
+pub use socks::{SocksProxy, SocksRequest};
 pub use stats::{CpuScope, DelayStats, Stats};
 pub use timer::Clock;
 #[cfg(unix)]

@@ -1,10 +1,8 @@
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
-use futures_util::future::select;
 use http::header::{HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -69,17 +67,7 @@ impl ForwardProxy {
             authorization,
             requests: Mutex::default(),
         });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()?;
-        let thread = ServerThread::start("proxy", {
-            let state = state.clone();
-            move |stopped| {
-                let accepting = pin!(accept(listener, state));
-                // An error of the listener is not reported: the clients fail to connect.
-                drop(runtime.block_on(select(accepting, stopped)));
-            }
-        })?;
+        let thread = ServerThread::start_runtime("proxy", accept(listener, state.clone()))?;
         Ok(ForwardProxy {
             addr,
             state,

@@ -2,11 +2,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::future::select;
 use tokio::net::TcpStream;
 
 use crate::server_thread::ServerThread;
@@ -38,17 +36,8 @@ impl UnixRelay {
     pub fn accept_from(listener: UnixListener, server: SocketAddr) -> io::Result<UnixRelay> {
         listener.set_nonblocking(true)?;
         let connections = Arc::new(AtomicUsize::new(0));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()?;
-        let thread = ServerThread::start("unix-relay", {
-            let connections = connections.clone();
-            move |stopped| {
-                let accepting = pin!(accept(listener, server, connections));
-                // An error of the listener is not reported: the clients fail to connect.
-                drop(runtime.block_on(select(accepting, stopped)));
-            }
-        })?;
+        let accepting = accept(listener, server, connections.clone());
+        let thread = ServerThread::start_runtime("unix-relay", accepting)?;
         Ok(UnixRelay {
             connections,
             _thread: thread,

@@ -1,6 +1,6 @@
 //! Tests of proxies from an option and from the environment.
 
-use inflight_origin::{ForwardProxy, Origin, payload};
+use inflight_origin::{ForwardProxy, Origin, SocksProxy, payload};
 
 use crate::program::{ProgramOutput, backends, finish, kinds, program};
 
@@ -56,6 +56,43 @@ fn the_proxy_option_accepts_credentials() {
         ]);
         assert_eq!(kinds(&ran.records()), ["ok", "ok"], "{backend}");
         assert!(proxy.requests().len() >= before + 2, "{backend}");
+    }
+}
+
+#[test]
+fn socks5_proxies_come_from_the_option_and_the_environment() {
+    let origin = Origin::start().unwrap();
+    let proxy = SocksProxy::start(Some(("me", "secret"))).unwrap();
+    let socks5 = format!("socks5://me:secret@{}", proxy.addr());
+    let socks5h = format!("socks5h://me:secret@{}", proxy.addr());
+    let url = format!("http://pages.test:{}/page/1", origin.addr().port());
+    for backend in backends() {
+        let before = proxy.requests().len();
+        let get = ["get", "--backend", backend];
+        let option = run([&get[..], &["--proxy", &socks5h, &url]].concat());
+        let environment = [("ALL_PROXY", &*socks5h)];
+        let variable = run_with_environment([&get[..], &[&url]].concat(), &environment);
+        let environment = [("ALL_PROXY", &*socks5)];
+        let local =
+            run_with_environment([&get[..], &[&origin.url("/page/1")]].concat(), &environment);
+        for ran in [option, variable, local] {
+            assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{backend}");
+            assert_eq!(ran.stdout, payload::page(1), "{backend}");
+        }
+        let hosts: Vec<_> = proxy
+            .requests()
+            .into_iter()
+            .map(|request| request.host)
+            .collect();
+        assert_eq!(
+            hosts[before..],
+            ["pages.test", "pages.test", "127.0.0.1"],
+            "{backend}"
+        );
+        let wrong = format!("socks5h://me:secret2@{}", proxy.addr());
+        let ran = run(["gather", "--backend", backend, "--proxy", &wrong, &url]);
+        assert_eq!(kinds(&ran.records()), ["proxy"], "{backend}");
+        assert!(!ran.stdout.contains("secret"), "{backend}: {}", ran.stdout);
     }
 }
 
@@ -122,7 +159,7 @@ fn an_unsupported_proxy_in_the_environment_fails_only_requests_that_would_use_it
     let origin = Origin::start().unwrap();
     let proxy = ForwardProxy::start(None).unwrap();
     let (proxy_url, url) = (proxy.addr().to_string(), origin.url("/page/1"));
-    let socks = ("ALL_PROXY", "socks5://me:secret@127.0.0.1:9");
+    let socks = ("ALL_PROXY", "socks4://me:secret@127.0.0.1:9");
     for backend in backends() {
         let get = |environment: &[(&str, &str)]| {
             run_with_environment(["get", "--backend", backend, &url], environment)
@@ -139,7 +176,7 @@ fn an_unsupported_proxy_in_the_environment_fails_only_requests_that_would_use_it
         let before = origin.stats().requests;
         let ran = get(&[socks]);
         assert_eq!(ran.code, Some(1), "{backend}: {}", ran.stderr);
-        for part in ["ALL_PROXY", "socks5", "NO_PROXY"] {
+        for part in ["ALL_PROXY", "socks4", "NO_PROXY"] {
             assert!(ran.stderr.contains(part), "{backend}: {}", ran.stderr);
         }
         assert!(!ran.stderr.contains("secret"), "{backend}: {}", ran.stderr);

@@ -1,5 +1,6 @@
 //! The configuration of isahc. It disables isahc's own features and limits.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Uri;
@@ -66,12 +67,14 @@ fn agent(options: &ClientOptions, max_idle: usize) -> Result<HttpClient, Error> 
         })
 }
 
-/// Returns the request without its body, for one address of the server or the proxy. `connect` limits the
-/// time for the connection, and `total` the time for the whole transfer.
+/// Returns the request without its body, for one address of the server or the proxy. A SOCKS5 proxy opens a
+/// tunnel to `server`, or looks up the name of the server if `server` is `None`. `connect` limits the time for
+/// the connection, and `total` the time for the whole transfer.
 pub(crate) fn request(
     parts: &Parts,
     address: &Address,
     proxy: Option<&Proxy>,
+    server: Option<SocketAddr>,
     connect: Duration,
     total: Option<Duration>,
 ) -> Result<Builder, Error> {
@@ -82,11 +85,19 @@ pub(crate) fn request(
     request = match proxy {
         None => request.dial(dialer(address)),
         Some(proxy) => {
-            let uri = Uri::try_from(format!("http://{address}/"));
+            // With `socks5`, libcurl would look up names itself.
+            let scheme = match proxy.is_socks() {
+                true => "socks5h",
+                false => "http",
+            };
+            let uri = Uri::try_from(format!("{scheme}://{address}/"));
             let uri = uri.map_err(|error| proxy.tunnel_error(error))?;
             request.proxy(uri)
         }
     };
+    if let Some(server) = server {
+        request = request.dial(server);
+    }
     if let Some((user, password)) = proxy.and_then(Proxy::credentials) {
         request = request
             .proxy_authentication(Authentication::basic())

@@ -42,6 +42,11 @@ pub(crate) fn may_be_tunnel_error(error: &isahc::Error) -> bool {
     })
 }
 
+/// Returns `true` if the handshake with a SOCKS5 proxy failed.
+pub(crate) fn is_socks_error(error: &isahc::Error) -> bool {
+    curl_error(error).is_some_and(|curl| i64::from(curl.code()) == PROXY_HANDSHAKE_FAILED)
+}
+
 /// Returns `true` if the connection may have ended before the server processed the request.
 ///
 /// libcurl resends most requests whose pooled connection was dead. It does not resend a request that failed
@@ -131,6 +136,7 @@ fn from_curl(error: &curl::Error) -> Error {
 
 // Codes of libcurl for which the `curl` crate has no name.
 const WEIRD_SERVER_REPLY: i64 = 8;
+const PROXY_HANDSHAKE_FAILED: i64 = 97;
 const TOO_LARGE: i64 = 100;
 
 #[cfg(test)]

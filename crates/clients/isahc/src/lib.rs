@@ -176,14 +176,22 @@ impl Isahc {
         let must_be_new = parts.extensions.get::<NewConnection>().is_some();
         let client = self.agents.choose(is_idempotent && !must_be_new);
 
-        let target = match proxy {
-            Some(proxy) => (proxy.host(), proxy.port()),
-            None => host_and_port(&parts.uri)?,
+        let server = host_and_port(&parts.uri)?;
+        let target = proxy.map_or(server, |proxy| (proxy.host(), proxy.port()));
+        let via_proxy = |error| match proxy {
+            Some(proxy) => proxy.connection_error(error),
+            None => error,
+        };
+        let server_address = match proxy {
+            Some(proxy) if !proxy.resolves_names() => {
+                self.addresses(server, &limits).await?.first().copied()
+            }
+            _ => None,
         };
         let (mut attempts, addresses) = match &self.unix_socket {
             Some(path) => (Attempts::to_unix_socket(path), vec![(&**path).into()]),
             None => {
-                let found = self.addresses(target, &limits).await?;
+                let found = self.addresses(target, &limits).await.map_err(via_proxy)?;
                 let addresses = found.into_iter().map(Address::from).collect();
                 (Attempts::new(target.0, target.1), addresses)
             }
@@ -195,8 +203,9 @@ impl Isahc {
                 return Err(connect_timeout_error(&attempts, &limits));
             };
             let attempt = attempts.start(address.clone());
+            let total = limits.total_time()?;
             let mut request =
-                agent::request(&parts, &address, proxy, connect, limits.total_time()?)?;
+                agent::request(&parts, &address, proxy, server_address, connect, total)?;
             if https {
                 request = self.secure.apply(request, is_idempotent);
             }
@@ -236,7 +245,11 @@ impl Isahc {
                     }
                 }
                 Err(error) => {
-                    let tunnel = proxy.filter(|_| https && error::may_be_tunnel_error(&error));
+                    if let Some(proxy) = proxy.filter(|_| error::is_socks_error(&error)) {
+                        return Err(proxy.tunnel_error(SOCKS_FAILED));
+                    }
+                    let http_proxy = proxy.filter(|proxy| https && !proxy.is_socks());
+                    let tunnel = http_proxy.filter(|_| error::may_be_tunnel_error(&error));
                     let is_dead = is_idempotent && error::may_be_unprocessed(&error, may_be_http2);
                     return Err(match (error::from_isahc(error, &limits), tunnel) {
                         (error, Some(proxy)) => proxy.tunnel_error(error),
@@ -246,7 +259,7 @@ impl Isahc {
                 }
             }
         }
-        Err(attempts.all_failed_error())
+        Err(via_proxy(attempts.all_failed_error()))
     }
 }
 
@@ -254,11 +267,7 @@ impl Fetch for Isahc {
     async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
         let (parts, body) = request.into_parts();
         let proxy = self.proxies.of(&parts.uri)?.cloned();
-        let fetched = self.exchange(parts, body, proxy.as_ref()).await;
-        fetched.map_err(|error| match &proxy {
-            Some(proxy) => proxy.connection_error(error),
-            None => error,
-        })
+        self.exchange(parts, body, proxy.as_ref()).await
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -377,6 +386,9 @@ fn check(parts: &Parts, body: &Body) -> Result<(), Error> {
 
 const TUNNEL_REFUSED: &str = "it refused the tunnel, for example because it requires other \
                               credentials (libcurl does not report the status)";
+
+const SOCKS_FAILED: &str = "the SOCKS5 handshake failed, for example because the proxy requires other \
+                            credentials or cannot reach the server (libcurl does not report the reason)";
 
 fn unsupported_error(context: &'static str) -> Error {
     Error::new(ErrorKind::Unsupported).with_context(context)

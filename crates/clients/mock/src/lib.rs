@@ -420,6 +420,7 @@ impl Fetch for Client {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::all("inflight-mock");
         capabilities.proxies = Support::No("a mock opens no connections through a proxy");
+        capabilities.socks_proxies = capabilities.proxies;
         capabilities.proxied_whole = capabilities.proxies;
         capabilities.proxy_faults = capabilities.proxies;
         capabilities.connection_events = Support::No("a mock opens no connections");

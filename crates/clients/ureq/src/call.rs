@@ -127,6 +127,14 @@ pub(crate) fn proxy() -> Option<Proxy> {
     with_current(|call| call.proxy.clone()).flatten()
 }
 
+/// Converts the error of a connection to the call's proxy, if it has one.
+pub(crate) fn via_proxy(error: Error) -> Error {
+    match proxy() {
+        Some(proxy) => proxy.connection_error(error),
+        None => error,
+    }
+}
+
 /// Stops sending the request, because the server has refused it or accepts no more bytes.
 pub(crate) fn stop_upload() {
     with_current(|call| call.is_upload_stopped = true);

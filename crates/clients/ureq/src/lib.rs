@@ -98,12 +98,13 @@ impl Ureq {
             .no_delay(options.nodelay)
             .timeout_connect(options.connect_timeout.map(round_up))
             .build();
+        let resolver = Resolver::new(options);
+        let connector = SocketConnector::new(tls, resolver.clone(), options);
         let resolver = resolve::CoreResolver {
-            resolver: Resolver::new(options),
+            resolver,
             timeout: options.connect_timeout,
             is_unused: options.unix_socket.is_some(),
         };
-        let connector = SocketConnector::new(tls, options);
         Ok(Self {
             agent: Agent::with_parts(config, connector, resolver),
             connection_counts: options.connections.clone(),
@@ -117,8 +118,7 @@ impl Ureq {
         body: impl AsSendBody,
         deadline: Option<Deadline>,
     ) -> Result<http::Response<ureq::Body>, Error> {
-        let proxy = self.proxies.of(&parts.uri)?;
-        call::set_proxy(proxy);
+        call::set_proxy(self.proxies.of(&parts.uri)?);
         let request = http::Request::from_parts(parts, body);
         let left = deadline.map(|at| at.0.saturating_duration_since(Instant::now()));
         let request = self
@@ -131,10 +131,7 @@ impl Ureq {
             call::retire_connection();
         }
         result.map_err(|error| {
-            let error = match (error::from_ureq(error), proxy) {
-                (error, None) => error,
-                (error, Some(proxy)) => proxy.connection_error(error),
-            };
+            let error = error::from_ureq(error);
             let is_dead = error.kind() == ErrorKind::Incomplete && !call::has_connected();
             match is_dead && !call::has_read() {
                 true if !call::has_written() => error.not_processed().on_dead_connection(),

@@ -38,7 +38,7 @@ impl resolver::Resolver for CoreResolver {
         let found = self
             .resolver
             .lookup_blocking(host, port, self.timeout, &call::cancel())
-            .map_err(error::to_ureq_error)?;
+            .map_err(|error| error::to_ureq_error(call::via_proxy(error)))?;
         let mut addresses = self.empty();
         // ureq accepts at most 16 addresses. Interleaving puts IPv4 and IPv6 addresses among the first 16.
         for address in interleave(found).into_iter().take(16) {

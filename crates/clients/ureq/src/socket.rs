@@ -5,14 +5,14 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use inflight_core::{
-    Cancel, CancelGuard, ClientOptions, Connections, Error, Phase, Proxy, host_and_port,
+    Cancel, CancelGuard, ClientOptions, Connections, Error, Phase, Proxy, Resolver, host_and_port,
 };
 use inflight_net::tls::Tls;
 use inflight_net::{Attempts, TunnelHandshake};
@@ -34,15 +34,17 @@ use crate::secure::TlsTransport;
 pub(crate) struct SocketConnector {
     timeout: Option<Duration>,
     tls: Tls,
+    resolver: Resolver,
     unix_socket: Option<PathBuf>,
     connection_counts: Connections,
 }
 
 impl SocketConnector {
-    pub(crate) fn new(tls: Tls, options: &ClientOptions) -> Self {
+    pub(crate) fn new(tls: Tls, resolver: Resolver, options: &ClientOptions) -> Self {
         Self {
             timeout: options.connect_timeout,
             tls,
+            resolver,
             unix_socket: options.unix_socket.clone(),
             connection_counts: options.connections.clone(),
         }
@@ -62,6 +64,10 @@ impl SocketConnector {
             None => host_and_port(details.uri)?,
         };
         let cancel = call::cancel();
+        let server_address = match &proxy {
+            Some(proxy) => self.server_address(proxy, details.uri, deadline, &cancel)?,
+            None => None,
+        };
         let (mut attempts, mut stream);
         match &self.unix_socket {
             Some(path) => {
@@ -71,18 +77,37 @@ impl SocketConnector {
             None => {
                 let (addresses, nodelay) = (&details.addrs, details.config.no_delay());
                 attempts = Attempts::new(host, port);
-                stream = connect(&mut attempts, addresses, nodelay, deadline, &cancel)?;
+                let connected = connect(&mut attempts, addresses, nodelay, deadline, &cancel);
+                stream = connected.map_err(call::via_proxy)?;
             }
         }
-        if let (Some(connected), Some(proxy)) = (&stream, &proxy)
-            && !open_tunnel(connected, proxy, details.uri, deadline)?
-        {
-            stream = None;
+        if let (Some(connected), Some(proxy)) = (&stream, &proxy) {
+            let handshake = TunnelHandshake::new(proxy, details.uri, server_address)?;
+            if !open_tunnel(connected, handshake, deadline)? {
+                stream = None;
+            }
         }
         match stream {
             Some(stream) => Ok((Socket::new(stream, details), attempts)),
             None => Err(self.timeout_error(&attempts, details.timeout.reason)),
         }
+    }
+
+    /// Returns the address of the server of `uri` if the client must look it up for the proxy.
+    fn server_address(
+        &self,
+        proxy: &Proxy,
+        uri: &Uri,
+        deadline: Option<Instant>,
+        cancel: &Cancel,
+    ) -> Result<Option<SocketAddr>, Error> {
+        if proxy.resolves_names() {
+            return Ok(None);
+        }
+        let (host, port) = host_and_port(uri)?;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let found = self.resolver.lookup_blocking(host, port, left, cancel)?;
+        Ok(found.into_iter().next())
     }
 
     fn timeout_error(&self, attempts: &Attempts, reason: Timeout) -> Error {
@@ -123,22 +148,20 @@ impl Connector<()> for SocketConnector {
     }
 }
 
-/// Opens a tunnel to the server of `uri`. `stream` is a connection to the proxy. Returns `false` if the
-/// deadline passes.
+/// Opens a tunnel. `stream` is a connection to the proxy. Returns `false` if the deadline passes.
 fn open_tunnel(
     stream: &Arc<TcpStream>,
-    proxy: &Proxy,
-    uri: &Uri,
+    mut handshake: TunnelHandshake<'_>,
     deadline: Option<Instant>,
 ) -> Result<bool, Error> {
     let _guard = shut_down_on_cancel(stream);
     let mut stream = &**stream;
     let is_set = stream.set_nonblocking(false);
-    let mut handshake = TunnelHandshake::new(proxy, uri)?;
-    let sent = is_set.and_then(|()| stream.write_all(handshake.request()));
-    sent.map_err(|error| handshake.io_error(error))?;
+    is_set.map_err(|error| handshake.io_error(error))?;
     let mut byte = [0];
     loop {
+        let sent = stream.write_all(&handshake.take_output());
+        sent.map_err(|error| handshake.io_error(error))?;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return Ok(false);

@@ -19,6 +19,7 @@ mod proxies;
 mod requests;
 mod runtime;
 mod session;
+mod socks_proxies;
 mod statuses;
 mod timeouts;
 mod tls;

@@ -168,7 +168,10 @@ capabilities! {
     unix_queue: "unix socket queue",
     /// The client sends requests through a proxy if one is set.
     proxies: "proxies",
-    /// For an `http` URL, the client sends the whole request to the proxy, with an absolute URL. It
+    /// The client sends requests through a SOCKS5 proxy if one is set, and looks up the name of the
+    /// server or leaves the lookup to the proxy, as the scheme of the proxy's URL requires.
+    socks_proxies: "socks proxies",
+    /// For an `http` URL, the client sends the whole request to an HTTP proxy, with an absolute URL. It
     /// does not open a tunnel.
     proxied_whole: "proxied whole",
     /// The client distinguishes a proxy's refusal of a tunnel from a fault of the server behind the

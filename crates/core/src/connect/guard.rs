@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 pub use ipnet::IpNet;
 
+#[cfg(doc)]
+use crate::connect::options::ClientOptions;
 use crate::error::{Error, ErrorKind};
 
 /// A rule that decides which addresses a client may connect to.
@@ -25,7 +27,9 @@ use crate::error::{Error, ErrorKind};
 ///
 /// A request on a pooled connection needs no check, because the guard checked the address when the
 /// connection was made. With a proxy, the guard checks the proxy's address, and the proxy decides
-/// which addresses it connects to.
+/// which addresses it connects to. With a `socks5` proxy, the client looks up the name of the server,
+/// so the guard checks the server's addresses too. With a [Unix socket](ClientOptions::unix_socket),
+/// there is no address to check.
 ///
 /// [`SessionBuilder::build`](crate::SessionBuilder::build) fails if there is a guard and the client
 /// does not support [`address_guard`](crate::Capabilities::address_guard).

@@ -12,12 +12,16 @@ use url::{Host, Url};
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::message::auth;
 
-/// An HTTP proxy, with its credentials. `Debug` and `Display` output do not contain the
+/// An HTTP or SOCKS5 proxy, with its credentials. `Debug` and `Display` output do not contain the
 /// credentials.
 ///
-/// For an `http` URL, the client sends the request to the proxy, with the absolute URL as the target
-/// (RFC 9112, 3.2.2). For an `https` URL, the client requests a tunnel with CONNECT (RFC 9110,
-/// 9.3.6), and uses TLS with the server through the tunnel.
+/// With an HTTP proxy and an `http` URL, the client sends the request to the proxy, with the absolute
+/// URL as the target (RFC 9112, 3.2.2). For an `https` URL, the client requests a tunnel with CONNECT
+/// (RFC 9110, 9.3.6), and uses TLS with the server through the tunnel.
+///
+/// With a SOCKS5 proxy (RFC 1928), the client requests a tunnel for every URL. With the scheme
+/// `socks5`, the client looks up the name of the server, and the tunnel leads to the first address that
+/// the resolver returns. With the scheme `socks5h`, the proxy looks up the name.
 ///
 /// ```
 /// use inflight_core::Proxy;
@@ -25,31 +29,69 @@ use crate::message::auth;
 /// let proxy = Proxy::new("http://me:secret@proxy.test:3128")?;
 /// assert_eq!((proxy.host(), proxy.port()), ("proxy.test", 3128));
 /// assert_eq!(proxy.to_string(), "http://proxy.test:3128/");
+///
+/// let proxy = Proxy::new("socks5h://me:secret@proxy.test")?;
+/// assert_eq!((proxy.host(), proxy.port()), ("proxy.test", 1080));
 /// # Ok::<(), inflight_core::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Proxy {
     uri: Uri,
     port: u16,
+    protocol: ProxyProtocol,
     credentials: Option<Credentials>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ProxyProtocol {
+    Http,
+    Socks5,
+    /// SOCKS5, and the proxy looks up the names of servers.
+    Socks5h,
+}
+
+impl ProxyProtocol {
+    /// Returns the protocol for the scheme of a URL, or `None` if the scheme is not supported.
+    fn from_scheme(scheme: &str) -> Option<Self> {
+        let protocols = [
+            ("http", Self::Http),
+            ("socks5", Self::Socks5),
+            ("socks5h", Self::Socks5h),
+        ];
+        let mut protocols = protocols.into_iter();
+        let found = protocols.find(|(name, _)| name.eq_ignore_ascii_case(scheme));
+        found.map(|(_, protocol)| protocol)
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Socks5 | Self::Socks5h => 1080,
+        }
+    }
 }
 
 #[derive(Clone)]
 struct Credentials {
     user: String,
     password: String,
-    header: HeaderValue,
+    /// The value of `Proxy-Authorization`. `None` for a SOCKS5 proxy.
+    header: Option<HeaderValue>,
 }
 
+/// The longest user name and the longest password of SOCKS5, in bytes (RFC 1929, 2).
+const MAX_SOCKS_CREDENTIAL: usize = 255;
+
 impl Proxy {
-    /// Creates a proxy from `http://host:port` or `http://user:password@host:port`.
+    /// Creates a proxy from `http://host:port` or `http://user:password@host:port`. The scheme may also
+    /// be `socks5` or `socks5h`.
     ///
     /// In the credentials, characters that URLs do not allow must be percent-encoded. The default
-    /// port is 80, and the default scheme is `http`.
+    /// scheme is `http`. The default port is 80, and 1080 for SOCKS5.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidUrl`] if `url` has another form. Proxies over TLS or SOCKS are not
+    /// [`ErrorKind::InvalidUrl`] if `url` has another form. Proxies over TLS and SOCKS4 are not
     /// supported.
     pub fn new(url: &str) -> Result<Self, Error> {
         let invalid = |why: &str| {
@@ -61,8 +103,19 @@ impl Proxy {
         };
         let mut url =
             Url::parse(&with_scheme).map_err(|error| invalid(&format!("is invalid: {error}")))?;
-        if url.scheme() != "http" {
-            return Err(invalid(&format!("uses {}, not http", url.scheme())));
+        let Some(protocol) = ProxyProtocol::from_scheme(url.scheme()) else {
+            let scheme = url.scheme();
+            return Err(invalid(&format!(
+                "uses {scheme}, not http, socks5 or socks5h"
+            )));
+        };
+        if protocol != ProxyProtocol::Http {
+            // The parser leaves the hosts of schemes that it does not know unchanged.
+            let host = url.host_str().unwrap_or_default();
+            let host =
+                Host::parse(host).map_err(|error| invalid(&format!("is invalid: {error}")))?;
+            let set = url.set_host(Some(&host.to_string()));
+            set.map_err(|error| invalid(&format!("is invalid: {error}")))?;
         }
         let decoded = |text: &str| {
             let text = percent_decode_str(text).decode_utf8();
@@ -71,27 +124,47 @@ impl Proxy {
         };
         let (user, password) = (decoded(url.username())?, url.password().map(decoded));
         let password = password.transpose()?.unwrap_or_default();
+        let is_http = protocol == ProxyProtocol::Http;
+        if !is_http && user.len().max(password.len()) > MAX_SOCKS_CREDENTIAL {
+            return Err(invalid(
+                "has a user name or a password of more than 255 bytes, which SOCKS5 cannot send",
+            ));
+        }
+        let header = || auth::basic(format!("{user}:{password}").as_bytes());
         let credentials = match user.is_empty() && password.is_empty() {
             true => None,
             false => Some(Credentials {
-                header: auth::basic(format!("{user}:{password}").as_bytes())?,
+                header: is_http.then(header).transpose()?,
                 user,
                 password,
             }),
         };
-        // Neither call fails for an `http` URL.
+        // Neither call fails for a URL with a host.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_path("/");
         url.set_query(None);
         url.set_fragment(None);
-        let port = url.port().unwrap_or(80);
+        let port = url.port().unwrap_or(protocol.default_port());
         let uri = url.as_str().parse();
         Ok(Self {
             uri: uri.map_err(|error| invalid("cannot be used").with_source(error))?,
             port,
+            protocol,
             credentials,
         })
+    }
+
+    /// Returns whether this is a SOCKS5 proxy. The client then opens a tunnel for every request, and
+    /// never sends HTTP to the proxy.
+    pub fn is_socks(&self) -> bool {
+        self.protocol != ProxyProtocol::Http
+    }
+
+    /// Returns whether the proxy looks up the names of servers. If not, the client looks them up with
+    /// its [`Resolver`](crate::Resolver), so the address guard checks the addresses of servers too.
+    pub fn resolves_names(&self) -> bool {
+        self.protocol != ProxyProtocol::Socks5
     }
 
     /// Returns the proxy's URL, without credentials.
@@ -109,12 +182,12 @@ impl Proxy {
         self.port
     }
 
-    /// Returns the value of `Proxy-Authorization`, if the proxy has credentials.
+    /// Returns the value of `Proxy-Authorization`, if this is an HTTP proxy with credentials.
     pub fn authorization(&self) -> Option<&HeaderValue> {
-        Some(&self.credentials.as_ref()?.header)
+        self.credentials.as_ref()?.header.as_ref()
     }
 
-    /// Returns the user and the password, for a client that makes the header itself.
+    /// Returns the user and the password, for SOCKS5 and for a client that makes the header itself.
     pub fn credentials(&self) -> Option<(&str, &str)> {
         let credentials = self.credentials.as_ref()?;
         Some((&credentials.user, &credentials.password))
@@ -188,7 +261,9 @@ impl Route {
     fn from_var(variable: &'static str, value: &str) -> Result<Self, Error> {
         let value = value.trim();
         let scheme = value.split_once("://").map(|(scheme, _)| scheme);
-        match scheme.filter(|scheme| is_scheme(scheme) && !scheme.eq_ignore_ascii_case("http")) {
+        match scheme
+            .filter(|scheme| is_scheme(scheme) && ProxyProtocol::from_scheme(scheme).is_none())
+        {
             Some(scheme) => Ok(Self::Unsupported {
                 variable,
                 scheme: scheme.to_owned(),
@@ -263,7 +338,7 @@ impl Proxies {
     /// If `REQUEST_METHOD` is set, as in a CGI program, `HTTP_PROXY` in upper case is ignored. A
     /// CGI server copies a request's `Proxy` header to this variable (<https://httpoxy.org>).
     ///
-    /// A variable may set a proxy that is not supported, such as `socks5://host:port`. Only the
+    /// A variable may set a proxy that is not supported, such as `socks4://host:port`. Only the
     /// requests that would use this proxy then fail: see [`of`](Self::of).
     ///
     /// The library never reads the environment by itself. A program can pass the environment to
@@ -310,9 +385,9 @@ impl Proxies {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] if an environment variable sets a proxy for this URL that is not an
-    /// HTTP proxy, and `NO_PROXY` does not list the host. A client must then not send the request
-    /// directly to the server.
+    /// [`ErrorKind::Unsupported`] if an environment variable sets a proxy for this URL that is neither an
+    /// HTTP nor a SOCKS5 proxy, and `NO_PROXY` does not list the host. A client must then not send the
+    /// request directly to the server.
     pub fn of(&self, uri: &Uri) -> Result<Option<&Proxy>, Error> {
         let https = uri.scheme() == Some(&Scheme::HTTPS);
         let route = match https {
@@ -331,11 +406,17 @@ impl Proxies {
             Route::Through(proxy) => Ok(Some(proxy)),
             Route::Unsupported { variable, scheme } => Err(Error::new(ErrorKind::Unsupported)
                 .with_context(format!(
-                    "the environment variable {variable} sets a {scheme} proxy, and only http \
-                     proxies work: set {variable} to a proxy with an http:// URL, or add {host} \
-                     to NO_PROXY"
+                    "the environment variable {variable} sets a {scheme} proxy, and only http, \
+                     socks5 and socks5h proxies work: set {variable} to a proxy with an http:// or \
+                     socks5h:// URL, or add {host} to NO_PROXY"
                 ))),
         }
+    }
+
+    /// Returns whether a request may use a SOCKS5 proxy.
+    pub(crate) fn has_socks(&self) -> bool {
+        let mut routes = [&self.http, &self.https].into_iter().flatten();
+        routes.any(|route| matches!(route, Route::Through(proxy) if proxy.is_socks()))
     }
 
     /// Returns whether every request goes directly to its server.
@@ -414,21 +495,33 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_an_http_url() {
+    fn a_proxy_is_an_http_or_socks5_url() {
         for (text, host, port) in [
             ("http://proxy.test", "proxy.test", 80),
             ("proxy.test:3128", "proxy.test", 3128),
             ("http://127.0.0.1:8080/ignored?as=well", "127.0.0.1", 8080),
             ("http://[::1]:8080", "[::1]", 8080),
+            ("socks5://proxy.test", "proxy.test", 1080),
+            ("socks5h://PROXY.test:80/", "proxy.test", 80),
+            ("SOCKS5://[::1]:9", "[::1]", 9),
+            ("socks5://b\u{fc}cher.test", "xn--bcher-kva.test", 1080),
         ] {
             let proxy = Proxy::new(text).unwrap();
             assert_eq!((proxy.host(), proxy.port()), (host, port), "{text}");
             assert!(proxy.authorization().is_none());
+            let is_socks = text.to_lowercase().starts_with("socks");
+            assert_eq!(proxy.is_socks(), is_socks, "{text}");
+            let resolves_names = !text.to_lowercase().starts_with("socks5:");
+            assert_eq!(proxy.resolves_names(), resolves_names, "{text}");
         }
         for text in [
             "",
             "https://proxy.test",
-            "socks5://proxy.test",
+            "socks4://proxy.test",
+            "socks5://",
+            "socks5://:1080",
+            "socks5:///path",
+            "socks5://a%20b",
             "http://:80",
             "http://a b",
         ] {
@@ -453,8 +546,23 @@ mod tests {
             !shown.contains("cret") && !shown.contains("work"),
             "{shown}"
         );
-        let error = Proxy::new("ftp://me:secret@proxy.test").unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("secret"));
+        let proxy = Proxy::new("socks5://me%40work:s%3Acret%20@proxy.test").unwrap();
+        assert_eq!(proxy.credentials(), Some(("me@work", "s:cret ")));
+        assert!(proxy.authorization().is_none());
+        assert_eq!(proxy.to_string(), "socks5://proxy.test/");
+        for url in ["ftp://me:secret@proxy.test", "socks5://me:secret@a b"] {
+            let error = Proxy::new(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"));
+        }
+        for too_long in [
+            format!("socks5://{}:secret@proxy.test", "x".repeat(256)),
+            format!("socks5://me:{}@proxy.test", "x".repeat(256)),
+        ] {
+            let error = Proxy::new(&too_long).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidUrl);
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("secret") && !text.contains("xxx"), "{text}");
+        }
     }
 
     #[test]
@@ -546,8 +654,9 @@ mod tests {
             Ok::<_, Error>(proxy.map(|proxy| proxy.host().to_owned()))
         };
         for value in [
-            "socks5://me:secret@a:9",
-            "SOCKS5h://a",
+            "socks4://me:secret@a:9",
+            "SOCKS4a://a",
+            "socks://a",
             "https://a",
             " ftp://a",
         ] {
@@ -579,8 +688,20 @@ mod tests {
     }
 
     #[test]
+    fn from_env_accepts_socks5_proxies() {
+        let some = |name: &str| Some(name.to_owned());
+        let vars = [
+            ("ALL_PROXY", " SOCKS5h://me:secret@a:9 "),
+            ("http_proxy", "b"),
+        ];
+        assert_eq!(hosts(&vars), [some("b"), some("a")]);
+        assert!(from_env(&vars).unwrap().has_socks());
+        assert!(!from_env(&[("http_proxy", "b")]).unwrap().has_socks());
+    }
+
+    #[test]
     fn is_empty_is_false_for_an_unsupported_proxy() {
-        assert!(!from_env(&[("ALL_PROXY", "socks5://a")]).unwrap().is_empty());
+        assert!(!from_env(&[("ALL_PROXY", "socks4://a")]).unwrap().is_empty());
         assert!(from_env(&[]).unwrap().is_empty());
     }
 

@@ -639,16 +639,18 @@ impl SessionBuilder {
         self.client_options(|options| options.address_guard = Some(guard))
     }
 
-    /// Sends every request through the proxy at `url`: see [`Proxy::new`]. Default: no proxy. The
-    /// session does not read the environment.
+    /// Sends every request through the proxy at `url`: see [`Proxy`]. Default: no proxy. The session
+    /// does not read the environment.
     ///
     /// [`build`](Self::build) fails if `url` is not a proxy's URL, or if the client does not
-    /// support [`proxies`](crate::Capabilities::proxies).
+    /// support [`proxies`](crate::Capabilities::proxies) or, for a SOCKS5 proxy,
+    /// [`socks_proxies`](crate::Capabilities::socks_proxies).
     ///
     /// ```
     /// # use inflight_core::SessionBuilder;
-    /// # fn proxied(builder: SessionBuilder) -> SessionBuilder {
-    /// builder.proxy("http://me:secret@proxy.test:3128")
+    /// # fn through_ssh(builder: SessionBuilder) -> SessionBuilder {
+    /// // The proxy that `ssh -D 1080` starts. It looks up the names of servers.
+    /// builder.proxy("socks5h://127.0.0.1:1080")
     /// # }
     /// ```
     pub fn proxy(self, url: &str) -> Self {
@@ -759,6 +761,7 @@ fn check_support(options: &ClientOptions, capabilities: &Capabilities) -> Result
     let requirements = [
         (options.address_guard.is_some(), capabilities.address_guard),
         (!options.proxies.is_empty(), capabilities.proxies),
+        (options.proxies.has_socks(), capabilities.socks_proxies),
         (options.unix_socket.is_some(), capabilities.unix_sockets),
     ];
     for (is_required, support) in requirements {

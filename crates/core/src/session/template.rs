@@ -171,5 +171,7 @@ fn may_authorize_proxy(target: &Target, session: &SessionState) -> bool {
     proxies.is_empty()
         || uri.scheme() == Some(&Scheme::HTTP)
             && session.capabilities.proxied_whole.is_yes()
-            && proxies.of(uri).is_ok_and(|proxy| proxy.is_some())
+            && proxies
+                .of(uri)
+                .is_ok_and(|proxy| proxy.is_some_and(|proxy| !proxy.is_socks()))
 }
