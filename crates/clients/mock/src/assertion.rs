@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use inflight_core::http::Method;
 
-use crate::{RecordedRequest, When};
+use crate::recorded_request::RecordedRequest;
+use crate::when::When;
 
 /// Parses a method and a URL, such as `GET /page`.
 #[track_caller]

@@ -15,7 +15,7 @@ use inflight_core::{Body, BoxFuture, Error, ErrorKind, Runtime};
 use serde::Serialize;
 use sync_wrapper::SyncStream;
 
-use crate::RecordedRequest;
+use crate::recorded_request::RecordedRequest;
 
 type FetchResult = Result<Response<Body>, Error>;
 type Handler = Arc<dyn Fn(RecordedRequest) -> BoxFuture<'static, FetchResult> + Send + Sync>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use inflight_core::http::Method;
 
-use crate::RecordedRequest;
+use crate::recorded_request::RecordedRequest;
 
 /// The maximum number of characters of a request's body in a message.
 const MAX_BODY_CHARS: usize = 200;

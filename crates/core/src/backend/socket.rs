@@ -70,7 +70,7 @@ pub fn no_sockets(runtime: &str) -> io::Error {
 }
 
 /// Returns the error of a runtime without Unix sockets: [`io::ErrorKind::Unsupported`] with the
-/// runtime's name and a remedy.
+/// runtime's name and a remedy. For an example, see [`no_sockets`].
 pub fn no_unix_sockets(runtime: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
