@@ -223,6 +223,10 @@ impl Response {
     /// # Ok::<(), Error>(())
     /// ```
     ///
+    /// For a long body, set [`timeout(None)`](crate::RequestBuilder::timeout) and a
+    /// [`read_timeout`](crate::RequestBuilder::read_timeout), because the default timeout of 300 s includes
+    /// the body.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Incomplete`] if the body ends early, [`ErrorKind::Timeout`] if a timeout of the
