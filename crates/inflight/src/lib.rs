@@ -41,8 +41,16 @@
 //! `client-surf`, `client-ureq` enable the other pairs of a runtime and a client. A [`Cell`] is the name
 //! of a backend, for programs that choose the backend at run time.
 //!
-//! For tests, the feature `rt-virtual` adds a runtime with virtual time, and the feature `client-mock` adds
-//! a client that returns scripted responses.
+//! # Other features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `cookies` | `CookieJar`, a cookie store |
+//! | `hickory` | `Hickory`, a resolver that queries the name servers directly |
+//! | `probe`, `probe-stacks` | the module `probe`, which finds the code that stalls an event loop |
+//! | `tracing`, `metrics` | observers for the crates `tracing` and `metrics`, in [`observe`] |
+//! | `tower` | the module `tower`, where a session is a service, and any service can be a client |
+//! | `rt-virtual`, `client-mock` | for tests: a runtime with virtual time, and a client with scripted responses |
 //!
 //! # TLS
 //!
@@ -62,8 +70,8 @@
 //!
 //! [`SessionBuilder::proxy`] sends requests through a proxy. [`Proxies`](connect::Proxies) selects the
 //! proxy of each request. A session ignores the environment unless the program calls
-//! [`Proxies::from_env`](connect::Proxies::from_env). Only HTTP proxies work. A request that would use
-//! another kind of proxy fails.
+//! [`Proxies::from_env`](connect::Proxies::from_env). HTTP and SOCKS5 proxies work. A request that would
+//! use another kind of proxy fails. [`SessionBuilder::unix_socket`] opens every connection to a Unix socket.
 
 mod backends;
 #[cfg(any(
