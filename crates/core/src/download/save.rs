@@ -27,6 +27,9 @@ impl Response {
     /// # }
     /// ```
     ///
+    /// To continue a download that has ended early, use
+    /// [`RequestBuilder::resume_to`](crate::RequestBuilder::resume_to).
+    ///
     /// # Errors
     ///
     /// The same as [`chunk`](Self::chunk), and these:

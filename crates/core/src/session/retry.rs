@@ -61,6 +61,9 @@ const TRANSIENT_STATUSES: [u16; 5] = [408, 429, 502, 503, 504];
 
 impl Retry {
     /// Creates a policy that retries a request up to `at_most` times. 0 means no retries.
+    ///
+    /// A [`budget`](Self::budget) for each server may allow fewer retries, and only some
+    /// [`statuses`](Self::statuses) are retried.
     pub fn new(at_most: usize) -> Self {
         Self {
             at_most,
