@@ -71,11 +71,7 @@ impl Server {
     ) -> (Result<u64, Error>, Vec<HeaderMap>) {
         lock(&self.replies).extend(replies);
         let result = self.threads.block_on(request.resume_to(self.path()));
-        assert_eq!(
-            lock(&self.replies).len(),
-            0,
-            "responses that nobody asked for"
-        );
+        assert_eq!(lock(&self.replies).len(), 0, "responses without a request");
         (result, std::mem::take(&mut *lock(&self.requests)))
     }
 
