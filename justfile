@@ -70,7 +70,7 @@ test:
     # Tests mostly wait for events, so more tests than cores can run at once.
     RUST_TEST_THREADS=4 cargo test --workspace --features inflight-net/hickory
     cargo test -p inflight-core --all-features --test bridges
-    cargo test --release -p inflight-probe --features stacks
+    cargo test --release -p inflight-probe --features stacks,tokio-hooks
 
 # Options are passed to the script, such as `--quick`, `--cell smol/hyper` or `--server nginx-http2`. A server whose
 # package is missing is skipped.

@@ -47,7 +47,7 @@
 //! |---|---|
 //! | `cookies` | `CookieJar`, a cookie store |
 //! | `hickory` | `Hickory`, a resolver that queries the name servers directly |
-//! | `probe`, `probe-stacks` | the module `probe`, which finds the code that stalls an event loop |
+//! | `probe`, `probe-stacks`, `probe-tokio-hooks` | the module `probe`, which finds the code that stalls an event loop |
 //! | `tracing`, `metrics` | observers for the crates `tracing` and `metrics`, in [`observe`] |
 //! | `tower` | the module `tower`, where a session is a service, and any service can be a client |
 //! | `rt-virtual`, `client-mock` | for tests: a runtime with virtual time, and a client with scripted responses |

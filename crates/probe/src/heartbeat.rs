@@ -16,7 +16,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::prometheus::add_histogram;
 use crate::site::{histogram, nanos as in_nanos, record};
-use crate::slot::{self, EndTime, Slot, between, lock, nanos};
+use crate::slot::{self, EndTime, WatchedThread, between, lock, nanos};
+#[cfg(feature = "tokio-hooks")]
+use crate::tokio_workers::TokioWorkers;
 
 /// A heartbeat that ticks on a runtime and on a plain thread at fixed times, and measures how late
 /// each tick is. It stops when it is dropped.
@@ -152,6 +154,10 @@ impl Heartbeat {
             loop {
                 ticker.stats.record_thread();
                 timer.sleep(ticker.until_next()).await;
+                // On a runtime that has ended, `sleep` completes immediately, so this loop would never yield.
+                if timer.check_running().is_err() {
+                    return;
+                }
                 ticker.tick(nanos());
             }
         }));
@@ -162,6 +168,18 @@ impl Heartbeat {
             _tasks: tasks,
             _stop: stop,
         })
+    }
+
+    /// Sets the workers of the runtime that this heartbeat ticks on. If a tick is late,
+    /// [`LoopDelay::threads`](crate::LoopDelay::threads) then contains the workers that are not parked, even
+    /// if they have never run a tick.
+    ///
+    /// For an example, see [`TokioWorkers`].
+    #[cfg(feature = "tokio-hooks")]
+    #[must_use]
+    pub fn workers(self, workers: &TokioWorkers) -> Self {
+        *lock(&self.runtime.workers) = Some(workers.clone());
+        self
     }
 
     /// Returns how late the ticks were so far.
@@ -236,15 +254,9 @@ pub(crate) struct TickStats {
     due: AtomicU64,
     late: Mutex<Histogram<u64>>,
     /// The threads that have run the ticks, the last one first.
-    threads: Mutex<Vec<TickThread>>,
-}
-
-/// A thread that has run ticks.
-#[derive(Debug, Clone)]
-pub(crate) struct TickThread {
-    pub(crate) slot: Arc<Slot>,
-    /// An address on the thread's stack, in a frame of the task that ticks.
-    pub(crate) address: usize,
+    threads: Mutex<Vec<WatchedThread>>,
+    #[cfg(feature = "tokio-hooks")]
+    workers: Mutex<Option<TokioWorkers>>,
 }
 
 impl TickStats {
@@ -257,8 +269,26 @@ impl TickStats {
         self.due.load(Ordering::Acquire)
     }
 
-    pub(crate) fn threads(&self) -> Vec<TickThread> {
-        lock(&self.threads).clone()
+    /// Returns the threads that have run the ticks, and the workers of the runtime if they are known.
+    pub(crate) fn threads(&self) -> Vec<WatchedThread> {
+        let threads = lock(&self.threads).clone();
+        #[cfg(feature = "tokio-hooks")]
+        let threads = self.add_workers(threads);
+        threads
+    }
+
+    #[cfg(feature = "tokio-hooks")]
+    fn add_workers(&self, mut threads: Vec<WatchedThread>) -> Vec<WatchedThread> {
+        let workers = lock(&self.workers).as_ref().map(TokioWorkers::threads);
+        for worker in workers.into_iter().flatten() {
+            if !threads
+                .iter()
+                .any(|known| Arc::ptr_eq(&known.slot, &worker.slot))
+            {
+                threads.push(worker);
+            }
+        }
+        threads
     }
 
     /// Records that the ticks run on this thread.
@@ -267,7 +297,7 @@ impl TickStats {
         let address = (&raw const slot).addr();
         let mut threads = lock(&self.threads);
         threads.retain(|known| known.slot.is_running() && !Arc::ptr_eq(&known.slot, &slot));
-        threads.insert(0, TickThread { slot, address });
+        threads.insert(0, WatchedThread { slot, address });
     }
 }
 
@@ -288,6 +318,8 @@ impl Ticker {
                 due: AtomicU64::new(due),
                 late: Mutex::new(histogram()),
                 threads: Mutex::new(Vec::new()),
+                #[cfg(feature = "tokio-hooks")]
+                workers: Mutex::new(None),
             }),
         }
     }

@@ -93,6 +93,8 @@ mod stacks;
 )))]
 #[path = "no_stacks.rs"]
 mod stacks;
+#[cfg(feature = "tokio-hooks")]
+mod tokio_workers;
 #[cfg(feature = "tracing")]
 mod trace;
 mod watchdog;
@@ -108,3 +110,5 @@ pub use report::{Aftermath, Class, Event, LoopDelay, LoopThread, Stall};
 pub use site::{PollStats, poll_stats};
 pub use slot::unwatched;
 pub use stack::{Frame, Stack};
+#[cfg(feature = "tokio-hooks")]
+pub use tokio_workers::TokioWorkers;

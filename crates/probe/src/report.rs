@@ -179,6 +179,11 @@ pub struct LoopDelay {
     /// On a runtime with one worker thread, the list contains the late thread. On a runtime with
     /// several, a thread without a culprit may be idle, and the list lacks threads that have never run
     /// the heartbeat.
+    ///
+    /// On a tokio runtime with the hooks of `TokioWorkers` (feature `tokio-hooks`), the list lacks parked
+    /// workers, and may be empty. If the heartbeat has these workers (`Heartbeat::workers`), the list also
+    /// contains workers that have never run the heartbeat. A worker that has neither parked nor run the
+    /// heartbeat yet is missing.
     pub threads: Vec<LoopThread>,
     /// How many earlier delays with the same line of the first culprit were not reported, because they
     /// followed too soon after the last report.
@@ -282,7 +287,7 @@ pub enum Event {
     /// This time does not count as part of a poll.
     MachinePaused(Duration),
     /// A tick of a heartbeat is late by more than the threshold. The probe does not report the tick if
-    /// each thread that has run the heartbeat is in a stalled poll with a label.
+    /// each thread that [`LoopDelay::threads`] could contain is in a stalled poll with a label.
     LoopDelayed(LoopDelay),
     /// A late tick has arrived.
     LoopResumed(LoopDelay),

@@ -100,6 +100,11 @@ pub(crate) struct Slot {
     root: AtomicUsize,
     base: AtomicUsize,
     ended: AtomicBool,
+    /// Whether the thread has reported through a hook that it waits for work.
+    pub(crate) parked: AtomicBool,
+    /// The id of the worker that the thread runs, or 0 if it has registered as none.
+    #[cfg(feature = "tokio-hooks")]
+    pub(crate) worker: AtomicU64,
 }
 
 /// The time at which a watched poll or tick ended. A watchdog marks the poll or tick by its start time.
@@ -199,6 +204,18 @@ impl Slot {
     pub(crate) fn is_running(&self) -> bool {
         !self.ended.load(Ordering::Acquire)
     }
+
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed)
+    }
+}
+
+/// A thread of an event loop, whose state is read when a tick of a heartbeat is late.
+#[derive(Debug, Clone)]
+pub(crate) struct WatchedThread {
+    pub(crate) slot: Arc<Slot>,
+    /// An address on the thread's stack, in a frame that the loop has called.
+    pub(crate) address: usize,
 }
 
 /// A thread's reference to its slot. It is dropped when the thread ends, and marks the slot as ended.
@@ -215,6 +232,9 @@ impl Owner {
             root: AtomicUsize::new(0),
             base: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+            #[cfg(feature = "tokio-hooks")]
+            worker: AtomicU64::new(0),
         });
         lock(&SLOTS).push(slot.clone());
         Self(slot)
@@ -242,7 +262,7 @@ pub(crate) fn current() -> Option<Arc<Slot>> {
 
 /// Calls `f` with this thread's slot. A thread that is ending no longer has a slot, so its polls are
 /// not seen.
-fn with_slot<T>(f: impl FnOnce(&Slot) -> Option<T>) -> Option<T> {
+pub(crate) fn with_slot<T>(f: impl FnOnce(&Slot) -> Option<T>) -> Option<T> {
     SLOT.try_with(|mine| f(&mine.get_or_init(Owner::new).0))
         .unwrap_or(None)
 }

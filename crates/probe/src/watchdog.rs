@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::cpu::{ThreadId, ThreadUsage};
-use crate::heartbeat::{TickStats, TickThread};
+use crate::heartbeat::TickStats;
 use crate::latency;
 use crate::report::{Aftermath, Class, Event, LoopDelay, LoopThread, Stall};
 use crate::site::Site;
-use crate::slot::{self, Polling, Slot, between, lock, nanos};
+use crate::slot::{self, Polling, Slot, WatchedThread, between, lock, nanos};
 use crate::stack::{Frame, Stack};
 use crate::stacks::Stacks;
 
@@ -131,7 +131,7 @@ struct WatchedHeartbeat {
 /// A tick that was due at the last check.
 struct OverdueTick {
     span: Span,
-    threads: Vec<(TickThread, Option<ThreadUsage>)>,
+    threads: Vec<(WatchedThread, Option<ThreadUsage>)>,
     delay: Option<ActiveDelay>,
 }
 
@@ -455,8 +455,8 @@ impl Watchdog {
         heartbeat.overdue = Some(overdue);
     }
 
-    /// Reports a late tick. Returns `None` if each thread that has run the ticks is in a stalled poll with
-    /// a label, is in `block_in_place`, or has ended.
+    /// Reports a late tick. Returns `None` if there are threads that are not parked, and each of them is in
+    /// a stalled poll with a label, is in `block_in_place`, or has ended.
     fn delay(
         &mut self,
         overdue: &OverdueTick,
@@ -464,8 +464,13 @@ impl Watchdog {
         now: u64,
     ) -> Option<ActiveDelay> {
         let mut threads = Vec::new();
+        let mut all_parked = true;
         for (thread, usage) in &overdue.threads {
             let slot = &thread.slot;
+            if slot.is_parked() {
+                continue;
+            }
+            all_parked = false;
             // A stall with a label is reported as such.
             let has_label = slot
                 .polling()
@@ -487,7 +492,7 @@ impl Watchdog {
                 stack: stack.filter(|_| ticks.due() == overdue.span.started),
             });
         }
-        if threads.is_empty() && !overdue.threads.is_empty() {
+        if threads.is_empty() && !all_parked {
             return None;
         }
         threads.sort_by_key(|thread| thread.culprit().is_none());

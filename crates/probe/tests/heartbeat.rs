@@ -1,14 +1,20 @@
 //! Tests of the heartbeat, which ticks on a runtime. If the threads of the runtime are blocked, the ticks are
 //! late. Most of the runtimes here have one worker thread.
 
+use std::future::ready;
+use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use inflight_core::{BlockOn, Runtime, Task};
+use inflight_core::{
+    BlockOn, BoxFuture, ConnectOptions, Error, Runtime, Socket, Task, no_sockets, runtime_ended,
+};
 use inflight_probe::{Class, Event, FutureExt, Heartbeat, Lateness, LoopDelay, Probe};
+use inflight_threads::Threads;
 use serde_json::json;
 
 const PERIOD: Duration = Duration::from_millis(5);
@@ -249,9 +255,203 @@ fn on_async_std_a_stall_delays_the_timer_and_the_socket() {
 
 #[test]
 fn with_socket_fails_on_a_runtime_without_sockets() {
-    let threads = inflight_threads::Threads::new();
+    let threads = Threads::new();
     let refused = threads.block_on(Heartbeat::with_socket(Arc::new(threads.clone()), PERIOD));
     let error = refused.unwrap_err();
     assert_eq!(error.kind(), inflight_core::ErrorKind::Io);
     assert!(error.to_string().contains("heartbeat's socket"), "{error}");
+}
+
+#[test]
+fn the_ticks_stop_when_the_runtime_has_ended() {
+    let (on, stopped) = Ended::new();
+    let _heartbeat = Heartbeat::start(Arc::new(on), PERIOD).unwrap();
+    // The task that ticks holds the last reference to the runtime.
+    assert!(stopped.recv().is_err());
+}
+
+/// A runtime that still runs tasks, but has ended otherwise.
+struct Ended {
+    threads: Threads,
+    _alive: Sender<()>,
+}
+
+impl Ended {
+    /// Also returns a receiver, which fails when the runtime is dropped.
+    fn new() -> (Self, Receiver<()>) {
+        let (alive, dropped) = channel();
+        let ended = Self {
+            threads: Threads::new(),
+            _alive: alive,
+        };
+        (ended, dropped)
+    }
+}
+
+impl Runtime for Ended {
+    fn name(&self) -> &'static str {
+        self.threads.name()
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.threads.spawn(task);
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        self.threads.spawn_blocking(work);
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn connect(
+        &self,
+        _: SocketAddr,
+        _: ConnectOptions,
+    ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+        Box::pin(ready(Err(no_sockets(self.name()))))
+    }
+
+    fn blocking_ceiling(&self) -> Option<usize> {
+        self.threads.blocking_ceiling()
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        Err(runtime_ended(self.name()))
+    }
+}
+
+/// Tests of the hooks of tokio's runtime builder. Each worker has a name of its own.
+#[cfg(feature = "tokio-hooks")]
+mod tokio_workers {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use inflight_probe::TokioWorkers;
+    use inflight_tokio::Tokio;
+
+    use super::*;
+
+    /// Starts a runtime with two workers.
+    fn start() -> (tokio::runtime::Runtime, TokioWorkers) {
+        let count = AtomicUsize::new(0);
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder
+            .worker_threads(2)
+            .thread_name_fn(move || format!("worker-{}", count.fetch_add(1, Ordering::Relaxed)));
+        // ANCHOR: workers
+        let workers = TokioWorkers::install(&mut builder);
+        // ANCHOR_END: workers
+        (builder.enable_all().build().unwrap(), workers)
+    }
+
+    fn own_name() -> String {
+        thread::current().name().unwrap().to_owned()
+    }
+
+    fn names(delay: &LoopDelay) -> Vec<String> {
+        let names = delay.threads.iter().map(|thread| thread.name.clone());
+        let mut names: Vec<_> = names.map(Option::unwrap).collect();
+        names.sort();
+        names
+    }
+
+    /// Blocks a worker until the returned sender is dropped. Also returns the worker's name.
+    fn block_worker(runtime: &tokio::runtime::Runtime) -> (String, Sender<()>) {
+        let (release, released) = channel();
+        let (sender, name) = channel();
+        runtime.spawn(async move {
+            sender.send(own_name()).unwrap();
+            let _ = released.recv();
+        });
+        (name.recv().unwrap(), release)
+    }
+
+    #[test]
+    fn a_blocked_worker_that_has_never_run_a_tick_is_listed() {
+        let (runtime, workers) = start();
+        let metrics = runtime.metrics();
+        while (0..2).any(|worker| metrics.worker_park_count(worker) == 0) {
+            thread::sleep(PERIOD);
+        }
+        let (first, _release_first) = block_worker(&runtime);
+        let on = Arc::new(Tokio::from(runtime.handle().clone()));
+        // ANCHOR: workers_heartbeat
+        let heartbeat = Heartbeat::start(on, PERIOD).unwrap().workers(&workers);
+        // ANCHOR_END: workers_heartbeat
+        // The first worker is blocked, so only the other one runs ticks.
+        wait_for_lateness(&heartbeat, |late| !late.runtime.is_empty());
+        let (_probe, events) = probe(&heartbeat);
+        let (second, _release_second) = block_worker(&runtime);
+        let mut blocked = [first, second];
+        blocked.sort();
+        let delay = wait_for_delay(&events);
+        assert_eq!(names(&delay), blocked, "{delay}");
+    }
+
+    /// A runtime whose `sleep` first blocks the thread.
+    struct BlockingSleep {
+        tokio: Tokio,
+        thread_name: Sender<String>,
+        released: Mutex<Receiver<()>>,
+    }
+
+    impl Runtime for BlockingSleep {
+        fn name(&self) -> &'static str {
+            self.tokio.name()
+        }
+
+        fn spawn(&self, task: BoxFuture<'static, ()>) {
+            self.tokio.spawn(task);
+        }
+
+        fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+            self.tokio.spawn_blocking(work);
+        }
+
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            let _ = self.thread_name.send(own_name());
+            let _ = self.released.lock().unwrap().recv();
+            self.tokio.sleep(duration)
+        }
+
+        fn connect(
+            &self,
+            to: SocketAddr,
+            options: ConnectOptions,
+        ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
+            self.tokio.connect(to, options)
+        }
+
+        fn blocking_ceiling(&self) -> Option<usize> {
+            self.tokio.blocking_ceiling()
+        }
+
+        fn check_running(&self) -> Result<(), Error> {
+            self.tokio.check_running()
+        }
+    }
+
+    #[test]
+    fn a_parked_worker_is_not_listed() {
+        let (runtime, workers) = start();
+        let (_release, released) = channel();
+        let (thread_name, name) = channel();
+        let on = Arc::new(BlockingSleep {
+            tokio: Tokio::from(runtime.handle().clone()),
+            thread_name,
+            released: Mutex::new(released),
+        });
+        let heartbeat = Heartbeat::start(on, PERIOD).unwrap().workers(&workers);
+        let blocked = name.recv().unwrap();
+        // The count is odd while a worker is parked. One worker is blocked, so the other one parks.
+        let metrics = runtime.metrics();
+        while (0..2).all(|worker| metrics.worker_park_unpark_count(worker) % 2 == 0) {
+            thread::sleep(PERIOD);
+        }
+        let (_probe, events) = probe(&heartbeat);
+        let delay = wait_for_delay(&events);
+        assert_eq!(names(&delay), [blocked], "{delay}");
+    }
 }
