@@ -294,6 +294,9 @@ impl AsyncWrite for Stream {
 pub(crate) struct MonitoredSocket {
     socket: Box<dyn Socket>,
     monitor: Arc<Monitor>,
+    /// Whether a write has failed because the peer reset the connection. The system reports a reset only
+    /// once, and the end of the connection afterwards. A read would mistake it for a regular end.
+    is_reset: bool,
 }
 
 impl MonitoredSocket {
@@ -301,14 +304,18 @@ impl MonitoredSocket {
         Self {
             socket,
             monitor: Arc::default(),
+            is_reset: false,
         }
     }
 
-    fn record_blocked<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn record_write<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let is_blocked = written.is_pending();
         self.monitor
             .is_write_blocked
             .store(is_blocked, Ordering::Relaxed);
+        if let Poll::Ready(Err(error)) = &written {
+            self.is_reset |= error.kind() == io::ErrorKind::ConnectionReset;
+        }
         written
     }
 }
@@ -320,7 +327,15 @@ impl AsyncRead for MonitoredSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.monitor.is_checking.load(Ordering::Relaxed) {
-            return Pin::new(&mut *self.socket).poll_read(cx, buffer);
+            let before = buffer.remaining();
+            let read = Pin::new(&mut *self.socket).poll_read(cx, buffer);
+            let has_ended = before > 0 && before == buffer.remaining();
+            return match read {
+                Poll::Ready(Ok(())) if has_ended && self.is_reset => {
+                    Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+                }
+                read => read,
+            };
         }
         // A check expects no bytes, so it does not initialize the caller's large buffer.
         let mut bytes = [0; 512];
@@ -343,7 +358,7 @@ impl AsyncWrite for MonitoredSocket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut *self.socket).poll_write(cx, bytes);
-        self.record_blocked(written)
+        self.record_write(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -360,7 +375,7 @@ impl AsyncWrite for MonitoredSocket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut *self.socket).poll_write_vectored(cx, slices);
-        self.record_blocked(written)
+        self.record_write(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -23,13 +23,13 @@ use pin_project_lite::pin_project;
 use crate::body::{TaskBody, Upload, UploadProgress};
 use crate::connection::Connection;
 use crate::error;
-use crate::interim::InterimLimit;
+use crate::http1_stream::Http1Stream;
 
 /// An HTTP/1 connection. It makes progress only while its current exchange polls the driver.
 pub(crate) struct Http1Connection {
     sender: SendRequest<Upload>,
     // `None` once the driver is complete, because it must not be polled again.
-    driver: Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
+    driver: Option<http1::Connection<TokioIo<Http1Stream>, Upload>>,
     monitor: Arc<Monitor>,
     /// The value of the `Host` field. `None` if the requests on the connection have different hosts.
     host: Option<HeaderValue>,
@@ -53,7 +53,7 @@ pub(crate) async fn handshake(
     let (sender, driver) = http1::Builder::new()
         // A user agent must accept folded lines (RFC 9112, section 5.2).
         .allow_obsolete_multiline_headers_in_responses(true)
-        .handshake(TokioIo::new(InterimLimit::new(stream)))
+        .handshake(TokioIo::new(Http1Stream::new(stream)))
         .await
         .map_err(error::from_hyper)?;
     Ok(Connection::Http1(Box::new(Http1Connection {
@@ -130,7 +130,7 @@ where
 
 /// Polls the driver unless it has completed. Returns `true` once the driver has completed.
 fn drive(
-    driver: &mut Option<http1::Connection<TokioIo<InterimLimit>, Upload>>,
+    driver: &mut Option<http1::Connection<TokioIo<Http1Stream>, Upload>>,
     cx: &mut Context<'_>,
 ) -> bool {
     let is_complete = match driver {

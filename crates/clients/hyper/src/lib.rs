@@ -8,15 +8,15 @@
 //! the runtime drives the connection, and several requests share it.
 //!
 //! In reading order: `message` (moves a request's `Host` field to the authority, for HTTP/2), `connection`
-//! (the pooled connection), `http1` and `http2` (one exchange), `interim` (a limit on interim responses),
-//! `body`, `error`, `rt` (tasks and timers for hyper).
+//! (the pooled connection), `http1` and `http2` (one exchange), `http1_stream` (the stream that hyper reads and
+//! writes), `body`, `error`, `rt` (tasks and timers for hyper).
 
 mod body;
 mod connection;
 mod error;
 mod http1;
+mod http1_stream;
 mod http2;
-mod interim;
 mod message;
 mod rt;
 

@@ -221,6 +221,8 @@ pub(crate) struct Socket {
     is_tls: bool,
     /// Whether the server has ended its side of the connection.
     has_ended: bool,
+    /// Whether the server has reset the connection. The system reports a reset once, and then a regular end.
+    is_reset: bool,
     /// If `true`, `is_open` returns `false`, so ureq's pool drops the connection.
     retired: Arc<AtomicBool>,
 }
@@ -232,6 +234,7 @@ impl Socket {
             buffers: TransportBuffers::new(details),
             is_tls: details.needs_tls(),
             has_ended: false,
+            is_reset: false,
             retired: Arc::default(),
         }
     }
@@ -277,8 +280,10 @@ impl Socket {
                     call::inspect(&buffer[..amount]).map_err(to_ureq_error)?;
                 }
                 self.buffers.input_appended(amount);
-                if amount > 0 {
-                    call::set_has_read(true);
+                match amount {
+                    0 if self.is_reset => call::record_abnormal_end(),
+                    0 => {}
+                    _ => call::set_has_read(true),
                 }
                 Ok(Some(amount))
             }
@@ -291,10 +296,15 @@ impl Socket {
                 Ok(None)
             }
             Err(error) => {
+                self.record_reset(&error);
                 call::record_abnormal_end();
                 Err(error.into())
             }
         }
+    }
+
+    fn record_reset(&mut self, error: &io::Error) {
+        self.is_reset |= error.kind() == io::ErrorKind::ConnectionReset;
     }
 
     /// Stops the upload. ureq then reads the response, and the connection is not reused.
@@ -328,7 +338,10 @@ impl Transport for Socket {
                 }
                 // The server may have responded before it closed the connection. If it has not, the next
                 // read fails.
-                Err(_) => self.stop_upload(),
+                Err(error) => {
+                    self.record_reset(&error);
+                    self.stop_upload();
+                }
             }
         }
         Ok(())
