@@ -1,6 +1,8 @@
 //! Tests of [`Cell`], the name of a backend: parsing, starting the backend, and a request on each backend.
 
-use inflight::{BlockOn, Cell, ErrorKind};
+use std::time::{Duration, Instant};
+
+use inflight::{BlockOn, Cell, ErrorKind, gather};
 
 #[test]
 fn every_name_can_be_parsed() {
@@ -39,11 +41,34 @@ fn every_compiled_cell_sends_requests() {
     }
 }
 
+// ANCHOR: several
+/// Fetches ten pages with each of these backends. Returns how long each took.
+fn compare(names: &[&str], url: &str) -> Result<Vec<Duration>, Box<dyn std::error::Error>> {
+    let mut times = Vec::new();
+    for name in names {
+        let backend = name.parse::<Cell>()?.start(None)?;
+        let session = backend.session()?;
+        let pages = (0..10).map(|n| session.get(format!("{url}/page/{n}")).text());
+        let started = Instant::now();
+        backend.block_on(gather(pages).all())?;
+        times.push(started.elapsed());
+    }
+    Ok(times)
+}
+// ANCHOR_END: several
+
+#[test]
+fn one_program_can_use_several_backends() {
+    let origin = inflight_origin::Origin::start().unwrap();
+    let names: Vec<_> = Cell::compiled().map(|cell| cell.to_string()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    assert_eq!(compare(&names, &origin.url("")).unwrap().len(), names.len());
+    assert_eq!(origin.stats().requests, 10 * names.len() as u64);
+}
+
 #[cfg(feature = "probe")]
 #[test]
 fn a_heartbeat_uses_a_socket_if_the_runtime_has_sockets() {
-    use std::time::Duration;
-
     for cell in Cell::compiled() {
         let backend = cell.start(None).unwrap();
         let interval = Duration::from_millis(2);

@@ -162,6 +162,9 @@ impl Response {
 
     /// Returns the response, or an error if its status is 400 or above.
     ///
+    /// The error does not contain the body, in which many servers explain the status. To read the body,
+    /// check [`status`](Self::status) instead.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Status`]. Observers then receive this error. The session reads a short body in

@@ -193,6 +193,9 @@ impl RequestBuilder {
     /// The session's runtime reads the file while the request is sent. A file that cannot be read
     /// is an error when the request is sent.
     ///
+    /// The time for sending the file counts towards [`timeout`](Self::timeout), whose default is 300 s.
+    /// Set a longer timeout for a large file.
+    ///
     /// ```
     /// # use inflight_core::{BlockOn, Error};
     /// # use inflight_mock::{Mock, Reply, When};
@@ -241,6 +244,9 @@ impl RequestBuilder {
     }
 
     /// Calls `watch` for each chunk of the body that the client reads: see [`Body::on_progress`].
+    ///
+    /// The server may not have received these bytes yet. If the request is sent again, after a redirect
+    /// or a failure, the count starts again from zero. An empty body causes no call.
     pub fn on_upload_progress(mut self, watch: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.upload.get_or_insert_default().watcher = Some(Arc::new(watch));
         self
