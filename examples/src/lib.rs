@@ -11,6 +11,7 @@
 //! - `blocking_client`: fetches 100 pages in four ways and measures the times. `just bench` runs it first.
 //! - `stall`: measures how a blocking call stalls an event loop.
 //! - `axum`: finds a blocking call in a service.
+//! - `crawler`: follows the links of a site.
 //! - `policy`: shows timeouts, limits, redirects, retries and how to close a session.
 //! - `guard`: refuses to connect to private addresses.
 //! - `trace`: draws the timeline of each request with an observer.

@@ -46,6 +46,12 @@ fn hundred_pages_prints_the_pages_and_each_failure() {
 }
 
 #[test]
+fn crawler_fetches_each_page_once() {
+    let printed = run(env!("CARGO_BIN_EXE_crawler"));
+    assert_eq!(printed, "100 pages, 0 failures\n");
+}
+
+#[test]
 fn stall_reports_a_gap_as_long_as_the_blocking_call() {
     let printed = run(env!("CARGO_BIN_EXE_stall"));
     let gap = |line: &str| -> u32 {

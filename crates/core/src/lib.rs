@@ -58,7 +58,9 @@ pub use session::session::Session;
 
 // Many requests at once.
 pub use backend::task::{Panic, Task, TaskError, unblock};
-pub use gather::{AllFailed, JobError, JobErrorKind, Settled, gather, gather_stream, gather_with};
+pub use gather::{
+    AllFailed, JobError, JobErrorKind, Settled, gather, gather_queue, gather_stream, gather_with,
+};
 
 // Observers.
 #[cfg(feature = "metrics")]

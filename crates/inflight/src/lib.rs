@@ -98,8 +98,8 @@ pub use inflight_core::CookieJar;
 pub use inflight_core::tower;
 pub use inflight_core::{
     BlockOn, Body, Error, ErrorKind, IntoUrl, JobError, JobErrorKind, PartialFile, Phase,
-    RequestBuilder, Response, Retry, RetryBudget, Session, SessionBuilder, Stats, Task, bytes,
-    gather, gather_stream, gather_with, http, http_body, unblock, url,
+    RequestBuilder, Response, Retry, RetryBudget, Session, SessionBuilder, Task, bytes, gather,
+    gather_queue, gather_stream, gather_with, http, http_body, unblock, url,
 };
 /// Detects code that stalls an event loop.
 #[cfg(feature = "probe")]
@@ -127,7 +127,8 @@ pub mod observe {
     #[cfg(feature = "tracing")]
     pub use inflight_core::TracingObserver;
     pub use inflight_core::{
-        AttemptOutcome, Connection, Event, Observer, Progress, Redirect, SessionMetrics, Step,
+        AttemptOutcome, Connection, Event, Observer, Progress, Redirect, SessionMetrics, Stats,
+        Step,
     };
 }
 

@@ -32,6 +32,8 @@ const GETS: &[(&str, u16)] = &[
     ("/drip?numbytes=5&duration=0.01&delay=0&code=299", 299),
     ("/slow-body?chunks=3&size=2&pause_ms=1", 200),
     ("/encoding/utf8", 200),
+    ("/links/3/1", 200),
+    ("/links/201/1", 400),
     ("/redirect/1", 302),
     ("/relative-redirect/2", 302),
     ("/absolute-redirect/2", 302),

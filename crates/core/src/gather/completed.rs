@@ -11,7 +11,7 @@ use futures_core::Stream;
 
 use super::Gather;
 use super::error::{JobError, JobErrorKind};
-use super::input::Input;
+use super::input::{Input, Pulled};
 use super::launch::{Job, Launch, Start};
 use super::running::Running;
 
@@ -73,7 +73,8 @@ pub(super) type JobResult<J> = Result<<J as Job>::Ok, JobError<<J as Job>::Err>>
 
 impl<S: Input> Finished<S> {
     fn new(
-        (index, id): (usize, S::Id),
+        index: usize,
+        id: S::Id,
         result: Result<<S::Job as Job>::Ok, JobErrorKind<<S::Job as Job>::Err>>,
     ) -> Self {
         let result = result.map_err(|kind| JobError::new(index, kind));
@@ -81,33 +82,60 @@ impl<S: Input> Finished<S> {
     }
 }
 
-/// The running jobs with their indices and ids. Dropping them cancels them.
-struct RunningJobs<S: Input, L: Launch>(Running<(usize, S::Id), L::Running<S::Job>>);
+/// The input of a running job.
+struct Started<S: Input> {
+    index: usize,
+    id: S::Id,
+    permit: S::Permit,
+}
+
+/// The running jobs with their inputs. Dropping them cancels them.
+struct RunningJobs<S: Input, L: Launch>(Running<Started<S>, L::Running<S::Job>>);
 
 impl<S: Input, L: Launch> RunningJobs<S, L> {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Finished<S>>> {
+    /// Returns the next job that has finished, and takes its permit back.
+    fn poll_next(&mut self, input: Pin<&mut S>, cx: &mut Context<'_>) -> Poll<Option<Finished<S>>> {
         let polled = self.0.poll_next(cx);
-        polled.map(|next| next.map(|(id, result)| Finished::new(id, result)))
+        polled.map(|next| next.map(|(started, result)| Self::finish(input, started, result)))
     }
 
-    fn start(&mut self, id: (usize, S::Id), job: L::Running<S::Job>) -> Poll<Finished<S>> {
-        let polled = self.0.start(id, job);
-        polled.map(|(id, result)| Finished::new(id, result))
+    fn start(
+        &mut self,
+        input: Pin<&mut S>,
+        started: Started<S>,
+        job: L::Running<S::Job>,
+    ) -> Poll<Finished<S>> {
+        let polled = self.0.start(started, job);
+        polled.map(|(started, result)| Self::finish(input, started, result))
+    }
+
+    fn finish(
+        input: Pin<&mut S>,
+        started: Started<S>,
+        result: <L::Running<S::Job> as Future>::Output,
+    ) -> Finished<S> {
+        input.release(started.permit);
+        Finished::new(started.index, started.id, result)
     }
 
     fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Cancels all jobs. Returns their indices and ids, and whether each has sent a request.
-    fn cancel(&mut self) -> Vec<((usize, S::Id), bool)> {
+    /// Cancels all jobs. Returns them in input order.
+    fn cancel(&mut self) -> Vec<Finished<S>> {
         for job in self.0.jobs() {
             L::mark_cancelled::<S::Job>(job);
         }
         let sent: Vec<_> = self.0.jobs().map(L::has_sent::<S::Job>).collect();
-        let mut unfinished: Vec<_> = self.0.clear().into_iter().zip(sent).collect();
-        unfinished.sort_unstable_by_key(|((index, _), _)| *index);
-        unfinished
+        let unfinished = self.0.clear().into_iter().zip(sent);
+        let mut cancelled: Vec<_> = unfinished
+            .map(|(Started { index, id, .. }, sent)| {
+                Finished::new(index, id, Err(JobErrorKind::DeadlineExceeded { sent }))
+            })
+            .collect();
+        cancelled.sort_unstable_by_key(|job| job.index);
+        cancelled
     }
 }
 
@@ -193,22 +221,25 @@ where
         let is_over = self.state == InputState::Ended && is_idle;
         // Polls `until` first, because no input may be pulled once `until` has completed.
         if self.state != InputState::CutOff && !is_over && self.until.as_mut().poll(cx).is_ready() {
-            if self.state == InputState::Open {
-                self.never_started = exact_len(self.input.remaining());
-            }
+            let was_open = self.state == InputState::Open;
             self.state = InputState::CutOff;
             // Finished jobs keep their results. The other jobs are cancelled and get an error.
             self.remaining.append(&mut self.finished);
-            while let Poll::Ready(Some(done)) = self.running.poll_next(cx) {
+            while let Poll::Ready(Some(done)) = self.running.poll_next(self.input.as_mut(), cx) {
                 self.remaining.push_back(done);
             }
-            let unfinished = self.running.cancel();
-            self.is_cut_off = self.never_started != Some(0) || !unfinished.is_empty();
+            let finished = self.remaining.len();
+            self.remaining.extend(self.running.cancel());
+            let waiting = self.input.as_mut().take_waiting(&mut self.pulled);
             self.remaining.extend(
-                unfinished.into_iter().map(|(id, sent)| {
-                    Finished::new(id, Err(JobErrorKind::DeadlineExceeded { sent }))
-                }),
+                waiting
+                    .into_iter()
+                    .map(|(index, id)| Finished::new(index, id, Err(JobErrorKind::NeverStarted))),
             );
+            if was_open {
+                self.never_started = exact_len(self.input.remaining());
+            }
+            self.is_cut_off = self.never_started != Some(0) || self.remaining.len() > finished;
         }
         if self.state == InputState::CutOff {
             return Poll::Ready(self.remaining.pop_front());
@@ -221,7 +252,7 @@ where
         }
         // Jobs that finish immediately must not starve the woken jobs.
         if mem::take(&mut self.polls_woken_first)
-            && let Poll::Ready(Some(done)) = self.running.poll_next(cx)
+            && let Poll::Ready(Some(done)) = self.running.poll_next(self.input.as_mut(), cx)
         {
             self.ready_in_a_row += 1;
             return Poll::Ready(Some(done));
@@ -229,14 +260,20 @@ where
         while self.state == InputState::Open
             && self.running.len() + self.finished.len() < self.limit
         {
-            match self.input.as_mut().poll_job(self.pulled, cx) {
-                Poll::Ready(Some((id, job))) => {
-                    let id = (self.pulled, id);
-                    self.pulled += 1;
+            match self.input.as_mut().poll_input(&mut self.pulled, cx) {
+                Poll::Ready(Some(Pulled {
+                    index,
+                    id,
+                    seed,
+                    permit,
+                })) => {
+                    let job = self.input.as_mut().start(&id, seed);
                     let job = (self.start)(&self.launch, job);
+                    let started = Started { index, id, permit };
                     // Starts all jobs before it returns the first result, because the consumer may
                     // take a long time before it polls again.
-                    if let Poll::Ready(done) = self.running.start(id, job) {
+                    if let Poll::Ready(done) = self.running.start(self.input.as_mut(), started, job)
+                    {
                         self.finished.push_back(done);
                     }
                 }
@@ -249,7 +286,7 @@ where
             self.ready_in_a_row += 1;
             return Poll::Ready(Some(finished));
         }
-        match self.running.poll_next(cx) {
+        match self.running.poll_next(self.input.as_mut(), cx) {
             Poll::Ready(Some(done)) => {
                 self.ready_in_a_row += 1;
                 return Poll::Ready(Some(done));

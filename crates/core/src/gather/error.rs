@@ -177,9 +177,11 @@ pub struct AllFailed<E> {
 impl<E> AllFailed<E> {
     /// Returns whether `until` ended the gather.
     fn is_cut_off(&self) -> bool {
-        let mut failures = self.failures.iter();
-        self.never_started != Some(0)
-            || failures.any(|error| matches!(error.kind, JobErrorKind::DeadlineExceeded { .. }))
+        let is_cut_off = |error: &JobError<E>| {
+            use JobErrorKind::{DeadlineExceeded, NeverStarted};
+            matches!(error.kind, DeadlineExceeded { .. } | NeverStarted)
+        };
+        self.never_started != Some(0) || self.failures.iter().any(is_cut_off)
     }
 }
 

@@ -27,13 +27,34 @@ pub trait Input: Sealed {
     /// What the other endings return for each job: `T`, or the item and `T`.
     type Output<T>;
 
-    /// Pulls the input with this index.
+    /// What a job is created from, together with its id.
     #[doc(hidden)]
-    fn poll_job(
+    type Seed;
+    /// What a running job holds of the input's limits.
+    #[doc(hidden)]
+    type Permit;
+
+    /// Pulls an input whose job may start now. `next` is the index of the next input.
+    #[doc(hidden)]
+    fn poll_input(
         self: Pin<&mut Self>,
-        index: usize,
+        next: &mut usize,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<(Self::Id, Self::Job)>>;
+    ) -> Poll<Option<PulledFrom<Self>>>;
+
+    /// Creates the job of an input.
+    #[doc(hidden)]
+    fn start(self: Pin<&mut Self>, id: &Self::Id, seed: Self::Seed) -> Self::Job;
+
+    /// Takes back the permit of a job that has ended.
+    #[doc(hidden)]
+    fn release(self: Pin<&mut Self>, permit: Self::Permit);
+
+    /// Removes the inputs that have arrived and whose jobs will not start.
+    #[doc(hidden)]
+    fn take_waiting(self: Pin<&mut Self>, _next: &mut usize) -> Vec<(usize, Self::Id)> {
+        Vec::new()
+    }
 
     /// Returns the bounds of the number of inputs that have not been pulled.
     #[doc(hidden)]
@@ -41,6 +62,32 @@ pub trait Input: Sealed {
 
     #[doc(hidden)]
     fn output<T>(id: Self::Id, value: T) -> Self::Output<T>;
+}
+
+/// An input whose job has not started.
+#[doc(hidden)]
+pub struct Pulled<I, D, P> {
+    pub(super) index: usize,
+    pub(super) id: I,
+    pub(super) seed: D,
+    pub(super) permit: P,
+}
+
+/// An input of `S` whose job has not started.
+pub(super) type PulledFrom<S> = Pulled<<S as Input>::Id, <S as Input>::Seed, <S as Input>::Permit>;
+
+impl<I, D> Pulled<I, D, ()> {
+    /// Returns the input with the index `next`, and increases `next`.
+    pub(super) fn next(next: &mut usize, id: I, seed: D) -> Self {
+        let index = *next;
+        *next += 1;
+        Self {
+            index,
+            id,
+            seed,
+            permit: (),
+        }
+    }
 }
 
 impl<S> Sealed for S
@@ -61,15 +108,24 @@ where
 {
     type Job = S::Item;
     type Id = usize;
+    type Seed = S::Item;
+    type Permit = ();
     type Output<T> = T;
 
-    fn poll_job(
+    fn poll_input(
         self: Pin<&mut Self>,
-        index: usize,
+        next: &mut usize,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<(usize, S::Item)>> {
-        self.poll_next(cx).map(|next| next.map(|job| (index, job)))
+    ) -> Poll<Option<PulledFrom<Self>>> {
+        let polled = self.poll_next(cx);
+        polled.map(|job| job.map(|job| Pulled::next(next, *next, job)))
     }
+
+    fn start(self: Pin<&mut Self>, _: &usize, job: S::Item) -> S::Item {
+        job
+    }
+
+    fn release(self: Pin<&mut Self>, (): ()) {}
 
     fn remaining(&self) -> (usize, Option<usize>) {
         self.size_hint()
@@ -106,13 +162,24 @@ where
 {
     type Job = J;
     type Id = I::Item;
+    type Seed = ();
+    type Permit = ();
     type Output<T> = (I::Item, T);
 
-    fn poll_job(self: Pin<&mut Self>, _: usize, _: &mut Context<'_>) -> Poll<Option<(I::Item, J)>> {
-        let this = self.get_mut();
-        let next = this.items.next();
-        Poll::Ready(next.map(|item| (item.clone(), (this.job)(item))))
+    fn poll_input(
+        self: Pin<&mut Self>,
+        next: &mut usize,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<PulledFrom<Self>>> {
+        let item = self.get_mut().items.next();
+        Poll::Ready(item.map(|item| Pulled::next(next, item, ())))
     }
+
+    fn start(self: Pin<&mut Self>, item: &I::Item, (): ()) -> J {
+        (self.get_mut().job)(item.clone())
+    }
+
+    fn release(self: Pin<&mut Self>, (): ()) {}
 
     fn remaining(&self) -> (usize, Option<usize>) {
         self.items.size_hint()
@@ -160,23 +227,37 @@ impl<S, R> Staggered<S, R> {
 impl<S: Input, R: Runtime> Input for Staggered<S, R> {
     type Job = S::Job;
     type Id = S::Id;
+    type Seed = S::Seed;
+    type Permit = S::Permit;
     type Output<T> = S::Output<T>;
 
-    fn poll_job(
+    fn poll_input(
         self: Pin<&mut Self>,
-        index: usize,
+        next: &mut usize,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<(S::Id, S::Job)>> {
+    ) -> Poll<Option<PulledFrom<Self>>> {
         let this = self.project();
         if let Some(pause) = this.pause {
             ready!(pause.as_mut().poll(cx));
         }
         *this.pause = None;
-        let next = ready!(this.input.poll_job(index, cx));
-        if next.is_some() {
+        let pulled = ready!(this.input.poll_input(next, cx));
+        if pulled.is_some() {
             *this.pause = Some(this.runtime.sleep(*this.delay));
         }
-        Poll::Ready(next)
+        Poll::Ready(pulled)
+    }
+
+    fn start(self: Pin<&mut Self>, id: &S::Id, seed: S::Seed) -> S::Job {
+        self.project().input.start(id, seed)
+    }
+
+    fn release(self: Pin<&mut Self>, permit: S::Permit) {
+        self.project().input.release(permit);
+    }
+
+    fn take_waiting(self: Pin<&mut Self>, next: &mut usize) -> Vec<(usize, S::Id)> {
+        self.project().input.take_waiting(next)
     }
 
     fn remaining(&self) -> (usize, Option<usize>) {

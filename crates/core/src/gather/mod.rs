@@ -24,8 +24,17 @@
 //! | [`first`](Gather::first) | the first output | is skipped; the gather fails only if every job fails |
 //! | [`hedge`](Gather::hedge) | the first output, with delayed starts | starts the next job |
 //!
-//! [`gather_with`] takes items and a function that creates the job of an item. Each result then comes
-//! with its item.
+//! A gather takes its jobs from one of four functions:
+//!
+//! | function | input |
+//! |---|---|
+//! | [`gather`] | futures |
+//! | [`gather_stream`] | a stream of futures |
+//! | [`gather_with`] | items, and a function that creates the job of an item; each result comes with its item |
+//! | [`gather_queue`] | like `gather_with`, and jobs can add items |
+//!
+//! [`limit`](Gather::limit) limits how many jobs run at once. [`key`](Gather::key) adds limits for each
+//! host, or for any other key. Jobs of other keys do not wait for a key that is at its limit.
 //!
 //! Python's `asyncio.gather` lets the other jobs continue if a job fails. [`all`](Gather::all)
 //! cancels them.
@@ -33,12 +42,16 @@
 mod completed;
 mod error;
 mod input;
+mod keyed;
 mod launch;
+mod queue;
 mod running;
 
 use std::fmt;
 use std::future::{Pending, pending};
+use std::hash::Hash;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -50,8 +63,11 @@ use completed::{Finished, JobResult};
 pub use error::{AllFailed, JobError, JobErrorKind, Settled};
 use input::Staggered;
 pub use input::{Input, Items};
+pub use keyed::Keyed;
+use keyed::{KeyLimits, KeyRate};
 pub use launch::{Here, Job, On};
 use launch::{Launch, Start};
+pub use queue::{InputQueue, QueuedItems};
 
 /// The default limit, which is aiohttp's.
 const DEFAULT_LIMIT: usize = 100;
@@ -172,6 +188,59 @@ where
     Gather::new(Items::new(items.into_iter(), job))
 }
 
+/// Calls `job` with each item and a handle, and runs the futures that it returns concurrently, like
+/// [`gather_with`]. Jobs can add items with the handle.
+///
+/// The gather ends when no job runs, no item waits, and no handle exists. A job owns its handle, so a
+/// finished job keeps no gather from ending. [`Gather::queue`] returns a handle for code outside the
+/// jobs. Drop this handle when no more items follow, because otherwise the gather never ends.
+///
+/// A crawler visits each page once, and adds the links of the page:
+///
+/// ```
+/// use std::collections::HashSet;
+///
+/// use inflight_core::gather_queue;
+/// # use inflight_core::Error;
+///
+/// /// Returns the links of a page.
+/// async fn links(page: u32) -> Result<Vec<u32>, Error> {
+///     Ok(vec![page * 2, page * 2 + 1])
+/// }
+///
+/// # futures_lite::future::block_on(async {
+/// let seen = std::cell::RefCell::new(HashSet::from([1]));
+/// let seen = &seen;
+/// let crawl = gather_queue([1], |page, queue| async move {
+///     for link in links(page).await? {
+///         if link < 10 && seen.borrow_mut().insert(link) {
+///             queue.push(link).ok();
+///         }
+///     }
+///     Ok::<_, Error>(())
+/// });
+/// let pages = crawl.limit(4).all().await?;
+/// assert_eq!(pages.len(), 9);
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # `until`
+///
+/// If [`until`](Gather::until) ends the gather, the items that still wait get results too, with
+/// [`JobErrorKind::NeverStarted`]. So a program can save them and continue later.
+#[doc(alias("worklist", "crawl", "nursery", "spawn"))]
+pub fn gather_queue<I, F, J>(items: I, job: F) -> Gather<QueuedItems<I::Item, F>>
+where
+    I: IntoIterator,
+    I::Item: Clone,
+    F: FnMut(I::Item, InputQueue<I::Item>) -> J,
+    J: Job,
+{
+    Gather::new(QueuedItems::new(items, job))
+}
+
 /// A gather that has not started. An ending, such as [`all`](Self::all), starts it.
 ///
 /// The jobs run while the ending is awaited or its stream polled. Without [`on`](Self::on), they
@@ -269,6 +338,172 @@ where
             start: self.start,
             until,
         }
+    }
+}
+
+impl<S, L, U> Gather<S, L, U>
+where
+    S: Input,
+    L: Launch,
+{
+    /// Gives each input a key, such as the host of its URL, for the limits of one key:
+    /// [`per_key`](Gather::per_key) and [`rate_per_key`](Gather::rate_per_key).
+    ///
+    /// `key` is called with the item, or with the index of the input unless the gather has items.
+    ///
+    /// An input whose key is at its limit waits while the gather starts later inputs with other keys.
+    /// Inputs with the same key start in input order. At most [`look_ahead`](Gather::look_ahead) inputs
+    /// wait, by default 10,000. They do not count as running.
+    ///
+    /// ```
+    /// use inflight_core::gather_with;
+    ///
+    /// # use std::time::Duration;
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # let second = Duration::from_secs(1);
+    /// # mock.on(When::any().repeated(), Reply::text("a page").after(second));
+    /// # let session = mock.session().build()?;
+    /// # runtime.block_on(async {
+    /// // Each page takes a second.
+    /// let urls = ["http://a.test/1", "http://a.test/2", "http://b.test/1", "http://b.test/2"];
+    /// let pages = gather_with(urls, |url| session.get(url).text())
+    ///     .limit(2)
+    ///     .key(|url| url.split('/').nth(2))
+    ///     .per_key(1);
+    /// pages.all().await?;
+    /// // One request for each host was in flight at any time.
+    /// assert_eq!(runtime.elapsed().as_secs(), 2);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias("group_by", "fairness", "per_host"))]
+    pub fn key<F, K>(self, key: F) -> Gather<Keyed<S, F, K>, L, U>
+    where
+        F: FnMut(&S::Id) -> K,
+        K: Clone + Eq + Hash,
+    {
+        Gather {
+            input: Keyed::new(self.input, key),
+            limit: self.limit,
+            launch: self.launch,
+            start: self.start,
+            until: self.until,
+        }
+    }
+}
+
+impl<S, F, K, L, U> Gather<Keyed<S, F, K>, L, U>
+where
+    S: Input,
+    F: FnMut(&S::Id) -> K,
+    K: Clone + Eq + Hash,
+    L: Launch,
+{
+    /// Sets how many jobs with the same key may run at once. Default: no limit for one key.
+    ///
+    /// For an example, see [`key`](Gather::key).
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0, because no job would ever run.
+    #[track_caller]
+    pub fn per_key(self, limit: usize) -> Self {
+        assert_ne!(
+            limit, 0,
+            "a gather with a limit of zero for each key never ends"
+        );
+        self.with_limits(|limits| limits.running = limit)
+    }
+
+    /// Sets how many jobs with the same key may start in each `period`. The starts of two jobs with the
+    /// same key are at least `period / jobs` apart. Default: no limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use inflight_core::{BlockOn, gather_with};
+    /// # use inflight_core::Error;
+    /// # use inflight_virtual::Virtual;
+    ///
+    /// # let runtime = Virtual::new();
+    /// // 4 jobs with the key "a", one of them every 5 seconds.
+    /// let jobs = gather_with(["a", "a", "b", "a", "a"], |_| async { Ok::<_, Error>(()) })
+    ///     .key(|host| *host)
+    ///     .rate_per_key(2, Duration::from_secs(10), &runtime);
+    /// runtime.block_on(jobs.all())?;
+    /// assert_eq!(runtime.elapsed().as_secs(), 15);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `jobs` is 0, because no job would ever run.
+    #[doc(alias("rate_limit", "throttle", "crawl_delay"))]
+    #[track_caller]
+    pub fn rate_per_key<R>(self, jobs: u32, period: Duration, runtime: &R) -> Self
+    where
+        R: Runtime + Clone,
+    {
+        assert_ne!(jobs, 0, "a gather with a rate of zero never ends");
+        let rate = KeyRate {
+            interval: period / jobs,
+            runtime: Arc::new(runtime.clone()),
+        };
+        self.with_limits(|limits| limits.rate = Some(rate))
+    }
+
+    /// Sets how many inputs may wait for their key. Default 10,000.
+    ///
+    /// The gather pulls so many inputs ahead of those that run, and keeps them in memory. If they all
+    /// have keys that are at their limit, the gather starts no job until a job of these keys finishes.
+    ///
+    /// # Panics
+    ///
+    /// If `inputs` is 0.
+    #[track_caller]
+    pub fn look_ahead(self, inputs: usize) -> Self {
+        assert_ne!(inputs, 0, "a gather with keys needs space for one input");
+        self.with_limits(|limits| limits.look_ahead = inputs)
+    }
+
+    fn with_limits(self, change: impl FnOnce(&mut KeyLimits)) -> Self {
+        Self {
+            input: self.input.with_limits(change),
+            ..self
+        }
+    }
+}
+
+impl<T, F, J, L, U> Gather<QueuedItems<T, F>, L, U>
+where
+    T: Clone,
+    F: FnMut(T, InputQueue<T>) -> J,
+    J: Job,
+    L: Launch,
+{
+    /// Returns a handle that adds items to the gather. Drop the handle when no more items follow,
+    /// because otherwise the gather never ends.
+    ///
+    /// ```
+    /// use inflight_core::{Error, gather_queue};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let squares = gather_queue([], |n, _| async move { Ok::<_, Error>(n * n) });
+    /// let queue = squares.queue();
+    /// // This may also happen in another task, while the gather runs.
+    /// queue.push(2).unwrap();
+    /// queue.push(3).unwrap();
+    /// drop(queue);
+    /// assert_eq!(squares.all().await.unwrap(), [(2, 4), (3, 9)]);
+    /// # });
+    /// ```
+    pub fn queue(&self) -> InputQueue<T> {
+        self.input.new_handle()
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) const BINARY: &str = "application/octet-stream";
 pub(super) const MAX_LEN: u64 = 100 << 20;
 /// The largest body of `/drip`, as in httpbin.
 const MAX_DRIP: u64 = 10 << 20;
+/// The largest number of pages of `/links`, as in httpbin.
+const MAX_LINKS: u64 = 200;
 
 /// How many bytes of `/bytes` are generated at a time.
 pub(super) const CHUNK_SIZE: u64 = 64 << 10;
@@ -93,6 +95,21 @@ pub(super) async fn slow_body(call: Call) -> Result<Response, Refusal> {
         Some((Ok::<_, Infallible>(chunk), (all, clock, next)))
     });
     Ok(answer(StatusCode::OK, BINARY, Body::from_stream(paced)))
+}
+
+/// Returns page `offset` of `n` pages, with a link to each of the others.
+pub(super) async fn links(
+    Path((n, offset)): Path<(u64, u64)>,
+    _: Call,
+) -> Result<Response, Refusal> {
+    let links = (0..check_limit(MAX_LINKS, n)?)
+        .filter(|other| *other != offset)
+        .map(|other| format!("<a href=\"/links/{n}/{other}\">{other}</a>\n"));
+    let page = format!(
+        "<!DOCTYPE html>\n<title>Links</title>\n{}",
+        links.collect::<String>()
+    );
+    Ok(answer(StatusCode::OK, "text/html; charset=utf-8", page))
 }
 
 pub(super) async fn utf8(_: Call) -> Response {

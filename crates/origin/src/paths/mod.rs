@@ -42,6 +42,7 @@ Paths of httpbin:
 /cookies /cookies/set?k=v /cookies/set/{k}/{v} /cookies/delete?k
 /basic-auth/{user}/{passwd} /hidden-basic-auth/{user}/{passwd} /bearer
 /encoding/utf8                      a page in many scripts
+/links/{n}/{offset}                 one of n pages, each of which links to all others; at most 200
 /response-headers?name=value        a response with these headers
 
 More paths:
@@ -89,6 +90,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/drip", get(bodies::drip))
         .route("/slow-body", get(bodies::slow_body))
         .route("/encoding/utf8", get(bodies::utf8))
+        .route("/links/{n}/{offset}", get(bodies::links))
         .route("/redirect/{n}", get(redirects::redirect))
         .route("/relative-redirect/{n}", get(redirects::relative))
         .route("/absolute-redirect/{n}", get(redirects::absolute))
