@@ -112,6 +112,7 @@ Examples:
   inflight gather http://127.0.0.1:8080/page/1 http://127.0.0.1:8080/page/2
   inflight gather --input urls.txt --limit 50 --deadline 2m --output pages
   inflight gather --input urls.txt --rate 20 --timeout 10
+  inflight gather --input urls.txt --per-host 6 --host-rate 5
   generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
 
 The input has one URL per line. Blank lines and lines that start with # are skipped. The input is
@@ -149,6 +150,14 @@ pub(crate) struct Gather {
     /// The maximum number of requests that start per second, such as 20 or 20/s [default: no limit]
     #[arg(long, value_name = "N[/s]", value_parser = parse_rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<NonZeroU32>,
+
+    /// The maximum number of requests to one scheme, host and port that start per second [default: no limit]
+    #[arg(long, value_name = "N[/s]", value_parser = parse_rate, allow_negative_numbers = true)]
+    pub(crate) host_rate: Option<NonZeroU32>,
+
+    /// How many URLs may wait because of --per-host and --host-rate while URLs of other hosts start
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = parse_count, allow_negative_numbers = true)]
+    pub(crate) look_ahead: NonZeroUsize,
 
     /// The time limit for all requests together; requests that have not finished by then fail with
     /// kind deadline
@@ -192,7 +201,8 @@ pub(crate) struct RequestArgs {
     pub(crate) workers: Option<NonZeroUsize>,
 
     /// The time limit for one request, such as 300ms, 5s or 2m; a number without a unit is in seconds.
-    /// It covers everything from the start of the request to the end of the body, including retries
+    /// It covers everything from the start of the request to the end of the body, including retries. It
+    /// does not include waits because of --per-host, --rate and --host-rate
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
 

@@ -64,6 +64,11 @@ impl SharedStats {
         })))
     }
 
+    /// Marks the start of an exchange that begins later than its statistics were created.
+    pub(crate) fn restart(&self) {
+        self.lock().started = Instant::now();
+    }
+
     /// Marks the end of the exchange. The elapsed time no longer increases.
     pub(crate) fn finish(&self) {
         self.lock().ended = Some(Instant::now());

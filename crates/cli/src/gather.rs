@@ -4,15 +4,20 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::poll_fn;
+use std::hash::Hash;
 use std::io;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, pending};
 use futures_util::{StreamExt, stream};
+use inflight::backend::Runtime;
+use inflight::gather::{Gather, Input as GatherInput, Keyed};
 use inflight::probe::{FutureExt, exchanges};
+use inflight::url::Url;
 use inflight::{BlockOn, Error, ErrorKind, JobError, JobErrorKind, Session, gather_stream};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +31,8 @@ use crate::progress::{Progress, Unit};
 use crate::save::OutputDirectory;
 use crate::session;
 use crate::signal::Interrupt;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Why `inflight gather` stopped before all requests had finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +74,10 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         let builder = builder
             .head_timeout(args.requests.read_timeout)
             .max_per_host(args.per_host.map(NonZeroUsize::get));
+        let builder = match args.host_rate.map(NonZeroU32::get) {
+            Some(rate) => builder.max_rate_per_host(rate, SECOND),
+            None => builder,
+        };
         let builder = match args.probe {
             true => builder.wrap(exchanges("client")),
             false => builder,
@@ -87,6 +98,9 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     }
     let gather = GatherRun {
         limit: args.limit.get(),
+        per_host: args.per_host.map(NonZeroUsize::get),
+        host_rate: args.host_rate.map(NonZeroU32::get),
+        look_ahead: args.look_ahead.get(),
         deadline: args.deadline,
         fail_fast: args.fail_fast,
         printer: Printer::stdout(args.requests.format, args.digest),
@@ -116,6 +130,10 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
 /// A run of `inflight gather`: its limits, its output and the counts of its results.
 struct GatherRun {
     limit: usize,
+    per_host: Option<usize>,
+    /// The number of requests to one host that start per second.
+    host_rate: Option<u32>,
+    look_ahead: usize,
     deadline: Option<Duration>,
     fail_fast: bool,
     printer: Printer<io::Stdout>,
@@ -184,6 +202,31 @@ impl GatherRun {
         Ok(Some(stop_reason))
     }
 
+    /// Sets the limits of the gather, so that jobs that wait for their host do not occupy `--limit`.
+    fn limit_hosts<S, F, K>(
+        &self,
+        gather: Gather<S>,
+        runtime: &Arc<dyn Runtime>,
+        host: F,
+    ) -> Gather<Keyed<S, F, K>>
+    where
+        S: GatherInput,
+        F: FnMut(&S::Id) -> K,
+        K: Clone + Eq + Hash,
+    {
+        let mut gather = gather
+            .limit(self.limit)
+            .key(host)
+            .look_ahead(self.look_ahead);
+        if let Some(per_host) = self.per_host {
+            gather = gather.per_key(per_host);
+        }
+        match self.host_rate {
+            Some(rate) => gather.rate_per_key(rate, SECOND, runtime),
+            None => gather,
+        }
+    }
+
     /// Runs the jobs, and reports the result of each job that was started. Sets `stop_reason` if the run
     /// is stopped.
     async fn run_jobs(
@@ -193,7 +236,8 @@ impl GatherRun {
         interrupt: &Interrupt,
         stop_reason: &Cell<Option<StopReason>>,
     ) -> Result<(), CliError> {
-        let runtime = context.session.runtime().clone();
+        let session = context.session.clone();
+        let runtime = session.runtime().clone();
         let probe = context.probe;
         let running = RefCell::new(HashMap::new());
         let mut next = 0;
@@ -230,8 +274,10 @@ impl GatherRun {
             }
         });
 
-        let mut results = gather_stream(jobs)
-            .limit(self.limit)
+        let mut results = self
+            .limit_hosts(gather_stream(jobs), &runtime, |index| {
+                running.borrow().get(index).map(|(url, _)| host(url))
+            })
             .on(&runtime)
             .until(stop)
             .completed();
@@ -243,6 +289,9 @@ impl GatherRun {
                 Err(JobErrorKind::Failed(error)) if error.kind() == ErrorKind::InvalidUrl => {
                     Record::unsent(index, &url.text, invalid_url_failure(&url, &error))
                 }
+                Err(kind @ JobErrorKind::NeverStarted) => {
+                    Record::unsent(index, &url.text, job_failure(kind, stop_reason.get()))
+                }
                 result => {
                     let result = result.map_err(|kind| job_failure(kind, stop_reason.get()));
                     Record::sent(index, &url.text, &stats.snapshot(), result)
@@ -252,7 +301,7 @@ impl GatherRun {
                 stop_reason.set(Some(StopReason::FirstFailure));
             }
             self.report(&record)?;
-            let in_flight = running.borrow().len();
+            let in_flight = session.stats().in_flight;
             let failed = self.counts.failures();
             self.progress
                 .set_message(|| format!(", {in_flight} in flight, {failed} failed"));
@@ -289,6 +338,7 @@ async fn fetch(
     url: InputUrl,
     stats: SharedStats,
 ) -> Result<Option<String>, Error> {
+    stats.restart();
     let result = async {
         if let Some(fault) = url.fault {
             return Err(Error::new(ErrorKind::InvalidUrl).with_context(fault));
@@ -317,10 +367,18 @@ async fn fetch(
     result
 }
 
+/// Returns the scheme, host and port of a URL. `None` if the URL is invalid, so that its job fails.
+fn host(url: &InputUrl) -> Option<String> {
+    let url = Url::parse(&url.text).ok()?;
+    Some(url.origin().ascii_serialization())
+}
+
 fn job_failure(kind: JobErrorKind<Error>, stop_reason: Option<StopReason>) -> Failure {
     match (kind, stop_reason) {
         (JobErrorKind::Failed(error), _) => Failure::from(&error),
-        (JobErrorKind::DeadlineExceeded { .. }, Some(stop_reason)) => stop_reason.failure(),
+        (JobErrorKind::DeadlineExceeded { .. } | JobErrorKind::NeverStarted, Some(stop_reason)) => {
+            stop_reason.failure()
+        }
         (JobErrorKind::Panicked(panic), _) => {
             let message = format!("the client panicked: {}", panic.message());
             Failure::new(ErrorKind::Panicked, message)

@@ -107,7 +107,7 @@ pub enum ErrorKind {
     Cancelled,
     /// A job of a [gather](mod@crate::gather) panicked.
     Panicked,
-    /// The deadline of a group of requests passed before this request finished.
+    /// The deadline of the request, or of a group of requests, passed before the request finished.
     Deadline,
     /// The session was closed.
     Closed,
@@ -212,7 +212,7 @@ impl fmt::Display for ErrorKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// The wait for a permit, if the session limits the number of requests.
+    /// The wait until the limits of the session permit the request to start.
     Queue,
     /// Making the connection, including the lookup of the name.
     Connect,
@@ -220,7 +220,7 @@ pub enum Phase {
     Head,
     /// The wait for the next chunk of the body.
     Body,
-    /// The whole request: waiting for a permit, connecting, head and body.
+    /// The whole request without the waits for permits: connecting, head, body, redirects and retries.
     Total,
 }
 

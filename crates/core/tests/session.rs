@@ -15,7 +15,7 @@ use futures_lite::{StreamExt, stream};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Frame;
 use inflight_core::{
-    Body, BoxFuture, Deadline, Error, ErrorKind, Phase, RequestBuilder, Response, Session,
+    Body, BoxFuture, Deadline, Error, ErrorKind, Phase, RequestBuilder, Response, Runtime, Session,
     SessionBuilder, Support, gather,
 };
 use proptest::prelude::*;
@@ -708,7 +708,7 @@ fn the_timeout_applies_before_the_head() {
 }
 
 #[test]
-fn the_timeout_applies_in_the_queue() {
+fn the_deadline_applies_in_the_queue_and_the_timeout_does_not() {
     let runtime = TestRuntime::new(0);
     let listener = EventListener::new();
     let session = builder(silent_client(&listener), &runtime)
@@ -718,10 +718,13 @@ fn the_timeout_applies_in_the_queue() {
         .unwrap();
     let mut first = Box::pin(session.get("http://host/").send());
     assert!(poll(&mut first).is_pending());
-    let mut queued = Box::pin(session.get("http://host/").timeout(10 * MINUTE).send());
+    let request = session.get("http://host/").timeout(MINUTE);
+    let mut queued = Box::pin(request.deadline(runtime.now() + 10 * MINUTE).send());
     assert!(poll(&mut queued).is_pending());
-    runtime.advance(10 * MINUTE);
-    assert_timeout(&run(queued).unwrap_err());
+    runtime.advance(9 * MINUTE);
+    assert!(poll(&mut queued).is_pending());
+    runtime.advance(MINUTE);
+    assert_eq!(run(queued).unwrap_err().kind(), ErrorKind::Deadline);
     assert!(
         listener.received().is_empty(),
         "the first request should not time out"

@@ -184,12 +184,17 @@ impl RequestBuilder {
         Self(self.0.json_body(value))
     }
 
-    /// Sets the time limit for the whole request.
+    /// Sets the time limit for the whole request, without the waits for the session's limits.
     pub fn timeout(self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
         Self(self.0.timeout(timeout))
     }
 
-    /// Sets the time limit for the wait for the session's permits.
+    /// Sets the time at which the request fails, even if it still waits for the session's limits.
+    pub fn deadline(self, deadline: impl Into<Option<std::time::Instant>>) -> Self {
+        Self(self.0.deadline(deadline))
+    }
+
+    /// Sets the time limit for the wait for the session's limits.
     pub fn queue_timeout(self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
         Self(self.0.queue_timeout(timeout))
     }

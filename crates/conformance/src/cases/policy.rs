@@ -1,8 +1,8 @@
 //! The session's policy: redirects, cookies, retries, limits, and timeouts by phase.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use inflight_core::http::{Method, StatusCode, header};
 use inflight_core::{Body, CookieJar, ErrorKind, JobError, Phase, Retry, gather};
@@ -17,6 +17,7 @@ use crate::check::{
 };
 use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::{ok_response, start_origin, start_scripted, wait_for_counts};
+use crate::test_server::TestServer;
 
 /// Relative and absolute redirects are followed, and the response lists them in its history.
 #[apply(case!)]
@@ -296,6 +297,84 @@ async fn retry_waits_for_retry_after(context: Context) -> Result {
         took >= Duration::from_secs(1),
         format!("retried after {took:?}"),
     )
+}
+
+/// After a Retry-After, no other request to the host starts before its time has passed.
+#[apply(case!)]
+#[marks(tests_core)]
+async fn retry_after_delays_the_whole_host(context: Context) -> Result {
+    let arrivals: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let times = arrivals.clone();
+    let server = TestServer::start(move |mut conn| {
+        conn.read_head()?;
+        let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.push(Instant::now());
+        let busy = "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\n";
+        let head = match times.len() {
+            1 => busy,
+            _ => "HTTP/1.1 200 OK\r\n",
+        };
+        drop(times);
+        let rest = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+        conn.send(format!("{head}{rest}"))?;
+        conn.read_to_close();
+        Ok(())
+    })?;
+    let session = context.builder().retry(Retry::new(0)).build()?;
+    // The retries are on, and used up.
+    let post = session.post(server.url("/")).retry(quick_retry(1));
+    check_equal("the status", post.send().await?.status().as_u16(), 503)?;
+    let pages = (0..3).map(|n| session.get(server.url(&format!("/{n}"))).bytes());
+    let all = gather(pages).all().await;
+    check(all.is_ok(), format!("{all:?}"))?;
+    let times = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = times[0];
+    let early = times[1..].iter().map(|at| at.duration_since(first));
+    let early = early.filter(|after| *after < Duration::from_secs(1));
+    check_equal("early requests", early.count(), 0)
+}
+
+/// The requests to one host start at the rate of max_rate_per_host, and requests to other hosts do not wait.
+#[apply(case!)]
+#[marks(tests_core)]
+async fn max_rate_per_host_is_never_exceeded(context: Context) -> Result {
+    const INTERVAL: Duration = Duration::from_millis(50);
+    let arrivals: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let times = arrivals.clone();
+    let server = TestServer::start(move |mut conn| {
+        loop {
+            conn.read_head()?;
+            let now = Instant::now();
+            times
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(now);
+            conn.answer("done")?;
+        }
+    })?;
+    let other = start_origin()?;
+    let session = context.builder().max_rate_per_host(1, INTERVAL).build()?;
+    let start = Instant::now();
+    let pages = (0..8).map(|n| session.get(server.url(&format!("/{n}"))).bytes());
+    let (all, elsewhere) = futures_util::future::join(
+        async { gather(pages).all().await.map_err(JobError::into_kind) },
+        session.get(other.url("/page/1")).text(),
+    )
+    .await;
+    check(all.is_ok(), format!("{all:?}"))?;
+    elsewhere?;
+    let times = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+    check_equal("requests", times.len(), 8)?;
+    // A request may arrive late, and the next one then follows sooner.
+    for (n, at) in times.iter().enumerate() {
+        let after = at.duration_since(start);
+        let earliest = INTERVAL * n as u32;
+        check(
+            after >= earliest,
+            format!("request {n} arrived after {after:?}"),
+        )?;
+    }
+    Ok(())
 }
 
 /// A POST is not retried, unless retries are enabled for every method.

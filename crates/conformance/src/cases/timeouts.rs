@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use inflight_core::{Body, Error, ErrorKind, Phase, Session};
+use inflight_core::{Body, Error, ErrorKind, Phase, Runtime, Session, gather};
 use inflight_origin::script::{Script, ScriptedServer};
 use macro_rules_attribute::apply;
 
 use crate::case::case;
 use crate::check::{Result, check, check_equal, check_error};
-use crate::context::{Context, within};
+use crate::context::{Context, EVENT_TIMEOUT, within};
 use crate::servers::{start_origin, start_scripted, wait_for_counts};
 
 const LIMIT: Duration = Duration::from_millis(300);
@@ -89,19 +89,46 @@ async fn timeout_covers_sending(context: Context) -> Result {
     check_equal("the phase", error.phase(), Some(Phase::Total))
 }
 
-/// The request's timeout includes the wait for a permit under max_in_flight.
+/// The timeout starts when the request gets its permit: ten requests of 300 ms one after another all
+/// succeed with a timeout of 2 s.
 #[apply(case!)]
-async fn timeout_covers_the_queue(context: Context) -> Result {
+async fn timeout_starts_with_the_permit(context: Context) -> Result {
+    let origin = start_origin()?;
+    let builder = context.builder().max_per_host(1);
+    let session = builder.timeout(Duration::from_secs(2)).build()?;
+    let requests = (0..10).map(|_| session.get(origin.url("/delay-ms/300")).bytes());
+    let all = gather(requests).all().await;
+    check(all.is_ok(), format!("{all:?}"))
+}
+
+/// The request's deadline includes the wait for a permit under max_in_flight.
+#[apply(case!)]
+async fn deadline_covers_the_queue(context: Context) -> Result {
     let origin = start_origin()?;
     let session = context.builder().max_in_flight(1).build()?;
     let mut first = session.get(origin.url("/hang-body")).send().await?;
     // Read a chunk, because an unread response would fail the queued request with another error.
     first.chunk().await?;
-    let queued = session.get(origin.url("/page/1")).timeout(LIMIT);
-    let error = check_timeout(&session, queued.text()).await?;
-    check_equal("the phase", error.phase(), Some(Phase::Total))?;
+    let deadline = session.runtime().now() + LIMIT;
+    let queued = session.get(origin.url("/page/1")).deadline(deadline).text();
+    let result = within("the deadline", EVENT_TIMEOUT, queued).await?;
+    check_error("the request", result, &[ErrorKind::Deadline])?;
     check_equal("requests that were sent", origin.stats().requests, 1)?;
     drop(first);
+    Ok(())
+}
+
+/// The request's deadline includes the body, and the request then closes its connection.
+#[apply(case!)]
+async fn deadline_covers_the_body(context: Context) -> Result {
+    let origin = start_origin()?;
+    let session = context.session()?;
+    let deadline = session.runtime().now() + LIMIT;
+    let request = session.get(origin.url("/hang-body")).deadline(deadline);
+    let result = within("the deadline", EVENT_TIMEOUT, request.bytes()).await?;
+    check_error("the request", result, &[ErrorKind::Deadline])?;
+    let ended = |stats: &inflight_origin::Stats| stats.aborted == 1;
+    wait_for_counts(&origin, "the end of the request", ended).await?;
     Ok(())
 }
 

@@ -12,8 +12,9 @@ use http::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::fair_semaphore::FairSemaphore;
+use super::hosts::Hosts;
 use super::in_flight::InFlight;
-use super::limits::{HostLimits, Limits, RateLimit};
+use super::limits::{Limits, RateLimit};
 use super::policy::RequestPolicy;
 use super::redirect::RedirectPolicy;
 use super::request::{IntoUrl, parse_header};
@@ -84,6 +85,8 @@ pub struct SessionBuilder {
     policy: RequestPolicy,
     max_in_flight: Option<usize>,
     max_per_host: Option<usize>,
+    /// The shortest time between the starts of two requests to one host.
+    host_interval: Option<Duration>,
     max_rate: Option<(NonZeroU32, NonZeroU32)>,
     redirects: RedirectPolicy,
     #[cfg(feature = "cookies")]
@@ -102,6 +105,7 @@ impl SessionBuilder {
             policy: RequestPolicy::default(),
             max_in_flight: None,
             max_per_host: None,
+            host_interval: None,
             max_rate: None,
             redirects: RedirectPolicy::default(),
             #[cfg(feature = "cookies")]
@@ -111,11 +115,13 @@ impl SessionBuilder {
         }
     }
 
-    /// Sets how long one request may take as a whole. Default 300 s, as in aiohttp. `None` removes
-    /// the limit.
+    /// Sets how long one request may take. Default 300 s. `None` removes the limit.
     ///
-    /// The time includes the wait for a permit (see [`max_in_flight`](Self::max_in_flight)), connecting,
-    /// the head, the body, redirects and retries.
+    /// The time includes connecting, the head, the body, redirects and retries. It does not include the
+    /// waits for the limits of the session, such as [`max_in_flight`](Self::max_in_flight), because they
+    /// depend on other requests. aiohttp's `total`, whose default is also 300 s, includes them. To limit
+    /// these waits, use [`queue_timeout`](Self::queue_timeout) or
+    /// [`RequestBuilder::deadline`](crate::RequestBuilder::deadline).
     ///
     /// ```
     /// use std::time::Duration;
@@ -148,9 +154,13 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets how long a request may wait until [`max_in_flight`](Self::max_in_flight),
-    /// [`max_per_host`](Self::max_per_host) and [`max_rate`](Self::max_rate) allow it to start. Default:
-    /// no limit except the [`timeout`](Self::timeout).
+    /// Sets how long a request may wait until the limits of the session allow it to start:
+    /// [`max_in_flight`](Self::max_in_flight), [`max_per_host`](Self::max_per_host),
+    /// [`max_rate`](Self::max_rate), [`max_rate_per_host`](Self::max_rate_per_host), and a pause that the
+    /// host has asked for with `Retry-After`. Default: no limit.
+    ///
+    /// The time limits the wait of each attempt, such as a retry, separately.
+    /// [`RequestBuilder::deadline`](crate::RequestBuilder::deadline) limits the whole request.
     pub fn queue_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.policy.queue_timeout = timeout.into();
         self
@@ -288,6 +298,45 @@ impl SessionBuilder {
         let quota = NonZeroU32::new(per_second).zip(NonZeroU32::new(burst));
         assert!(quota.is_some(), "a rate of zero allows no request");
         self.max_rate = quota;
+        self
+    }
+
+    /// Sets how many requests to one host may start in each `period`. The starts of two requests are at
+    /// least `period / requests` apart. Default: no limit.
+    ///
+    /// A host is a scheme, a host name and a port. Redirects, retries and resends count as requests.
+    /// Requests above the limit wait, first come, first served.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use inflight_core::gather;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any().repeated(), Reply::text("a page"));
+    /// # runtime.block_on(async {
+    /// // One request to each host every five seconds.
+    /// let session = mock.session().max_rate_per_host(1, Duration::from_secs(5)).build()?;
+    /// let urls = ["http://a.test/1", "http://a.test/2", "http://a.test/3", "http://b.test/1"];
+    /// gather(urls.map(|url| session.get(url).text())).all().await?;
+    /// assert_eq!(runtime.elapsed().as_secs(), 10);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `requests` is 0.
+    #[doc(alias("crawl_delay", "throttle"))]
+    #[track_caller]
+    pub fn max_rate_per_host(mut self, requests: u32, period: Duration) -> Self {
+        assert_ne!(requests, 0, "a rate of zero allows no request");
+        self.host_interval = Some(period / requests);
         self
     }
 
@@ -597,7 +646,7 @@ impl SessionBuilder {
         check_support(&self.options, &backend.capabilities)?;
         let limits = Limits {
             all: self.max_in_flight.map(FairSemaphore::new),
-            hosts: self.max_per_host.map(HostLimits::new),
+            hosts: Hosts::new(self.max_per_host, self.host_interval),
             rate: self
                 .max_rate
                 .map(|quota| RateLimit::new(quota, backend.runtime.clone())),

@@ -17,7 +17,7 @@ use super::limits::Permits;
 use super::policy::RequestPolicy;
 use super::redirect::RedirectedRequest;
 use super::resend::Resends;
-use super::retry::RetryPlan;
+use super::retry::{RetryPlan, requested_pause};
 use super::state::SessionState;
 use super::template::RequestTemplate;
 use super::timer::{ExchangeTimer, Interrupt};
@@ -61,7 +61,7 @@ pub(crate) async fn exchange(
             return Err(error);
         }
     };
-    let timer = match ExchangeTimer::start(policy.timeout, &session.in_flight) {
+    let timer = match ExchangeTimer::start(policy.timeout, policy.deadline, &session.in_flight) {
         Ok(timer) => timer,
         Err(error) => {
             let error = target.add_url(error);
@@ -247,6 +247,7 @@ impl Exchange<'_> {
                 }
                 continue;
             }
+            self.pause_host(origin.as_ref());
             if !self.template.can_be_sent() {
                 outcome = outcome.map_err(|error| match error.is_not_processed() {
                     true => error.with_context(BODY_IS_CONSUMED),
@@ -273,15 +274,32 @@ impl Exchange<'_> {
         self.report(Step::Queued);
         // Boxed, so that the future of an exchange stays small in the many sessions without limits.
         let (limits, permits) = (&session.limits, &mut self.permits);
-        let timeout = self.policy.queue_timeout;
-        Box::pin(limits.acquire(permits, target.uri(), &mut self.timer, timeout)).await
+        self.timer.pause_timeout();
+        Box::pin(limits.acquire(permits, target.uri(), &mut self.timer, self.policy)).await?;
+        self.timer.resume_timeout();
+        // Another request may have passed its permit on because its deadline, which is also this request's
+        // deadline, has passed.
+        self.timer
+            .overdue()
+            .map_or(Ok(()), |interrupt| Err(interrupt.into()))
+    }
+
+    /// Pauses all requests to the host if the last response asks for it.
+    fn pause_host(&self, origin: Option<&Origin>) {
+        let pause = requested_pause(&self.head);
+        if let (Some(origin), false) = (origin, pause.is_zero()) {
+            let now = self.timer.now();
+            if let Some(until) = now.checked_add(pause) {
+                self.session.limits.pause_host(origin, until, now);
+            }
+        }
     }
 
     /// Returns the pause before the request is resent, or `None` if the error is final.
     fn next_resend(&self, resends: &mut Resends, error: &Error) -> Option<Duration> {
         let pause = resends.next_pause(error, self.template.method())?;
         let resume = self.timer.now() + pause;
-        (self.template.can_be_sent() && self.timer.is_before_deadline(resume)).then_some(pause)
+        (self.template.can_be_sent() && self.timer.is_before_end(resume)).then_some(pause)
     }
 
     /// Returns the pause before the next retry, and the time when the pause ends. `None` if the
@@ -298,7 +316,7 @@ impl Exchange<'_> {
         let pause = plan.next_pause(retry, self.template.method(), response)?;
         // The server's `Retry-After` may exceed the range of the clock, or the deadline.
         let resume = self.timer.now().checked_add(pause)?;
-        if !self.timer.is_before_deadline(resume) {
+        if !self.timer.is_before_end(resume) {
             return None;
         }
         if !self.session.budgets.withdraw(origin, retry) {
@@ -334,7 +352,8 @@ impl Exchange<'_> {
             client.fetch_boxed(request)
         };
         sent::record();
-        self.head = self.timer.run_within(limit, fetched).await?;
+        let fetched = self.timer.run_within(limit, fetched).await;
+        self.head = fetched.map_err(|error| self.timer.attribute(error))?;
         framing::check_head(&self.head)?;
         if let Some(observed) = &self.observed {
             observed.report_head(&self.head);

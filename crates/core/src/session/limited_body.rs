@@ -13,7 +13,7 @@ use http_body::{Body as _, SizeHint};
 use super::exchange::{DRAIN_TIMEOUT, MAX_DRAINED};
 use super::limits::Permits;
 use super::state::SessionState;
-use super::timer::{ExchangeTimer, PhaseLimit};
+use super::timer::{ExchangeTimer, Interrupt, PhaseLimit};
 use crate::error::{Error, Phase};
 use crate::message::body::{Body, BodySource, PolledFrame};
 use crate::observe::ObservedExchange;
@@ -65,18 +65,16 @@ impl LimitedBody {
         }
     }
 
-    /// Returns the phase whose time is over, if there is one. Checks only every eighth frame, because
-    /// reading the clock costs more than returning a frame.
-    fn check_overdue(&mut self) -> Option<Phase> {
+    /// Returns the interrupt of a limit whose time is over, if there is one. Checks only every eighth frame,
+    /// because reading the clock costs more than returning a frame.
+    fn check_overdue(&mut self) -> Option<Interrupt> {
         self.frames = self.frames.wrapping_add(1);
         if !self.frames.is_multiple_of(8) {
             return None;
         }
-        if self.timer.is_past_deadline() {
-            return Some(Phase::Total);
-        }
-        let is_attempt_over = self.attempt_end.is_some_and(|end| self.timer.now() >= end);
-        is_attempt_over.then_some(Phase::Body)
+        let is_attempt_over = || self.attempt_end.is_some_and(|end| self.timer.now() >= end);
+        let overdue = self.timer.overdue();
+        overdue.or_else(|| is_attempt_over().then_some(Interrupt::Timeout(Phase::Body)))
     }
 
     /// Returns the limit for a chunk whose wait starts now.
@@ -87,7 +85,7 @@ impl LimitedBody {
     }
 
     fn fail(&mut self, error: Error) -> PolledFrame {
-        let error = self.session.explain(error);
+        let error = self.session.explain(self.timer.attribute(error));
         self.end(Some(&error));
         Poll::Ready(Some(Err(error)))
     }
@@ -126,8 +124,8 @@ impl BodySource for LimitedBody {
         match frame {
             // Without the check, a body whose chunks are always ready could exceed the deadline.
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(phase) = this.check_overdue() {
-                    return this.fail(Error::timeout(phase));
+                if let Some(interrupt) = this.check_overdue() {
+                    return this.fail(interrupt.into());
                 }
                 this.chunk_limit = None;
                 if let (Some(observed), Some(data)) = (&mut this.observed, frame.data_ref()) {

@@ -1,9 +1,8 @@
 //! The limits on requests in flight, in total and for each host, and on requests per second.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,8 @@ use governor::{Quota, RateLimiter};
 use http::Uri;
 
 use super::fair_semaphore::{Acquire, FairSemaphore, Permit};
+use super::hosts::{HostState, Hosts};
+use super::policy::RequestPolicy;
 use super::timer::{ExchangeTimer, PhaseLimit};
 use crate::backend::runtime::Runtime;
 use crate::error::{Error, Phase};
@@ -28,7 +29,7 @@ const UNREAD_TIMEOUT: Duration = Duration::from_millis(250);
 #[derive(Default)]
 pub(crate) struct Limits {
     pub(crate) all: Option<Arc<FairSemaphore>>,
-    pub(crate) hosts: Option<HostLimits>,
+    pub(crate) hosts: Hosts,
     pub(crate) rate: Option<RateLimit>,
 }
 
@@ -62,54 +63,100 @@ impl Permits {
 }
 
 impl Limits {
-    /// Waits at most `timeout` for the permits that the request does not hold yet, and for the rate
-    /// limit. After a redirect, the request already holds some permits.
+    /// Waits for the permits that the request does not hold yet, and until the rates permit it to start.
+    /// After a redirect, the request already holds some permits.
     pub(crate) async fn acquire(
         &self,
         permits: &mut Permits,
         uri: &Uri,
         timer: &mut ExchangeTimer,
-        timeout: Option<Duration>,
+        policy: &RequestPolicy,
     ) -> Result<(), Error> {
         let held = permits.0.get_or_insert_default();
-        let limit = timer.limit(timeout, Phase::Queue);
+        let limit = timer.limit(policy.queue_timeout, Phase::Queue);
+        let origin = Origin::of(uri);
+        let mut host = self.hosts.state(&origin, timer.now());
         // Acquires the host's permit first, so that a request that waits for a slow host holds no
         // permit that requests to other hosts need.
-        self.acquire_host(held, uri, timer, limit).await?;
-        if let (Some(all), None) = (&self.all, &held.all) {
-            held.all = Some(acquire(all, timer, limit).await?);
+        if let Some(in_flight) = host.as_ref().and_then(|host| host.in_flight.as_ref()) {
+            acquire_host(held, &origin, in_flight, timer, limit).await?;
         }
-        if let Some(rate) = &self.rate {
-            rate.wait(timer, limit).await?;
+        let _turn = match host.as_ref().and_then(|host| host.turn.as_ref()) {
+            Some(turn) => {
+                // The request whose turn it is may wait for this permit.
+                held.all = None;
+                Some(acquire(turn, timer, limit).await?)
+            }
+            None => None,
+        };
+        loop {
+            if let Some(host) = &host
+                && host.next_start(timer.now()).is_some()
+            {
+                held.all = None;
+                wait_for_start(host, timer, limit, policy.timeout).await?;
+            }
+            if let (Some(all), None) = (&self.all, &held.all) {
+                held.all = Some(acquire(all, timer, limit).await?);
+            }
+            if let Some(rate) = &self.rate {
+                rate.wait(timer, limit).await?;
+            }
+            // The host may have been paused meanwhile.
+            host = host.or_else(|| self.hosts.state(&origin, timer.now()));
+            if host.as_ref().is_none_or(|host| host.start(timer.now())) {
+                return Ok(());
+            }
+            held.all = None;
         }
-        Ok(())
+    }
+
+    /// Lets no request to the host start before `until`.
+    pub(crate) fn pause_host(&self, origin: &Origin, until: Instant, now: Instant) {
+        self.hosts.pause(origin, until, now);
     }
 
     pub(crate) fn is_unlimited(&self) -> bool {
-        self.all.is_none() && self.hosts.is_none() && self.rate.is_none()
+        self.all.is_none() && self.rate.is_none() && self.hosts.is_unlimited()
     }
+}
 
-    async fn acquire_host(
-        &self,
-        held: &mut HeldPermits,
-        uri: &Uri,
-        timer: &mut ExchangeTimer,
-        limit: PhaseLimit,
-    ) -> Result<(), Error> {
-        let Some(hosts) = &self.hosts else {
-            return Ok(());
-        };
-        let origin = Origin::of(uri);
-        if matches!(&held.host, Some((held_origin, _)) if *held_origin == origin) {
-            return Ok(());
-        }
-        // Releases all permits before it waits for a permit of the next host. Otherwise two requests
-        // could deadlock, because each could hold the permit that the other one waits for.
-        *held = HeldPermits::default();
-        let semaphore = hosts.semaphore(&origin);
-        held.host = Some((origin, acquire(&semaphore, timer, limit).await?));
-        Ok(())
+async fn acquire_host(
+    held: &mut HeldPermits,
+    origin: &Origin,
+    in_flight: &Arc<FairSemaphore>,
+    timer: &mut ExchangeTimer,
+    limit: PhaseLimit,
+) -> Result<(), Error> {
+    if matches!(&held.host, Some((held_origin, _)) if held_origin == origin) {
+        return Ok(());
     }
+    // Releases all permits before it waits for a permit of the next host. Otherwise two requests
+    // could deadlock, because each could hold the permit that the other one waits for.
+    *held = HeldPermits::default();
+    held.host = Some((origin.clone(), acquire(in_flight, timer, limit).await?));
+    Ok(())
+}
+
+/// Waits until a request to the host may start. Fails at once if that takes longer than `timeout`.
+async fn wait_for_start(
+    host: &HostState,
+    timer: &mut ExchangeTimer,
+    limit: PhaseLimit,
+    timeout: Option<Duration>,
+) -> Result<(), Error> {
+    while let Some(start) = host.next_start(timer.now()) {
+        let left = start.saturating_duration_since(timer.now());
+        if timeout.is_some_and(|timeout| left > timeout) {
+            return Err(Error::timeout(Phase::Queue).with_context(format!(
+                "requests to this host have to wait for {} s, because of the rate limit or of a \
+                 Retry-After: set a longer timeout",
+                left.as_secs()
+            )));
+        }
+        timer.sleep_until(start, limit).await?;
+    }
+    Ok(())
 }
 
 async fn acquire(
@@ -133,36 +180,6 @@ async fn acquire(
         }
     })
     .await
-}
-
-/// The semaphores of the hosts that have requests. Each semaphore has `permits` permits.
-pub(crate) struct HostLimits {
-    permits: usize,
-    semaphores: Mutex<HashMap<Origin, Weak<FairSemaphore>>>,
-}
-
-impl HostLimits {
-    pub(crate) fn new(permits: usize) -> Self {
-        Self {
-            permits,
-            semaphores: Mutex::default(),
-        }
-    }
-
-    fn semaphore(&self, origin: &Origin) -> Arc<FairSemaphore> {
-        let semaphores = self.semaphores.lock();
-        let mut semaphores = semaphores.unwrap_or_else(PoisonError::into_inner);
-        if let Some(semaphore) = semaphores.get(origin).and_then(Weak::upgrade) {
-            return semaphore;
-        }
-        // Removes hosts without requests before the table grows.
-        if semaphores.len() == semaphores.capacity() {
-            semaphores.retain(|_, semaphore| semaphore.strong_count() > 0);
-        }
-        let semaphore = FairSemaphore::new(self.permits);
-        semaphores.insert(origin.clone(), Arc::downgrade(&semaphore));
-        semaphore
-    }
 }
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, RuntimeClock, NoOpMiddleware<Nanos>>;

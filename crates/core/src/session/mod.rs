@@ -4,7 +4,7 @@
 //! In reading order: `session` (the handle that programs hold), `builder`, `state` (shared by the clones of a
 //! session), `request` (the request builder), `exchange` (one request from start to end), `template` (the
 //! request of each attempt), `policy` (the settings of a request), `redirect`, `resend`, `retry`, `resume` (the
-//! requests of a download), `limits` (permits), `fair_semaphore`, `timer`, `limited_body` (the body of a
+//! requests of a download), `limits` (permits), `hosts` (their limits), `fair_semaphore`, `timer`, `limited_body` (the body of a
 //! response), `in_flight` (the registry of requests) and `cookies`.
 
 pub(crate) mod builder;
@@ -12,6 +12,7 @@ pub(crate) mod builder;
 pub(crate) mod cookies;
 mod exchange;
 mod fair_semaphore;
+mod hosts;
 pub(crate) mod in_flight;
 mod limited_body;
 mod limits;

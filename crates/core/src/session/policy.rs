@@ -1,6 +1,6 @@
 //! The settings of a request.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::retry::Retry;
 use crate::message::response::MAX_BODY;
@@ -8,8 +8,10 @@ use crate::message::response::MAX_BODY;
 /// The settings of a request. A session has defaults, and a request may change its own copy.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestPolicy {
-    /// The limit for the whole request.
+    /// The limit for the whole request without the waits for permits.
     pub(crate) timeout: Option<Duration>,
+    /// The time at which the request fails, even if it still waits for permits.
+    pub(crate) deadline: Option<Instant>,
     /// The limit for the wait for permits.
     pub(crate) queue_timeout: Option<Duration>,
     /// The limit for one attempt, from its permits to the end of its response's body.
@@ -33,6 +35,7 @@ impl Default for RequestPolicy {
     fn default() -> Self {
         Self {
             timeout: Some(Duration::from_secs(300)),
+            deadline: None,
             queue_timeout: None,
             attempt_timeout: None,
             head_timeout: None,

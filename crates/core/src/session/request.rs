@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -367,6 +367,38 @@ impl RequestBuilder {
     pub fn timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         let timeout = timeout.into();
         self.with_policy(|policy| policy.timeout = timeout)
+    }
+
+    /// Sets the time at which this request fails with [`ErrorKind::Deadline`], unless its response has
+    /// been read by then. Default: none.
+    ///
+    /// Unlike [`timeout`](Self::timeout), the deadline includes the wait for the limits of the session.
+    /// A service can pass its own deadline on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use inflight_core::{ErrorKind, Runtime};
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any(), Reply::pending());
+    /// # let session = mock.session().max_in_flight(1).build()?;
+    /// # runtime.block_on(async {
+    /// // The clock is that of the session's runtime. On tokio, it is `Instant::now()`.
+    /// let deadline = runtime.now() + Duration::from_secs(2);
+    /// let request = session.get("http://pages.test/").deadline(deadline);
+    /// assert_eq!(request.send().await.unwrap_err().kind(), ErrorKind::Deadline);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn deadline(self, deadline: impl Into<Option<Instant>>) -> Self {
+        let deadline = deadline.into();
+        self.with_policy(|policy| policy.deadline = deadline)
     }
 
     /// Sets how long this request may wait until the session's limits allow it to start: see

@@ -229,9 +229,10 @@ impl Download {
         let timeout = self
             .deadline
             .map(|deadline| deadline.saturating_duration_since(now));
-        let mut timer = ExchangeTimer::start(timeout, &self.session.in_flight)?;
+        let mut timer =
+            ExchangeTimer::start(timeout, self.policy.deadline, &self.session.in_flight)?;
         let resume = timer.now().checked_add(pause);
-        let Some(resume) = resume.filter(|resume| timer.is_before_deadline(*resume)) else {
+        let Some(resume) = resume.filter(|resume| timer.is_before_end(*resume)) else {
             return Err(error);
         };
         let origin = Origin::of(self.target.uri());

@@ -33,6 +33,10 @@ use crate::message::target::Origin;
 /// pause would end after the request's [`timeout`](crate::SessionBuilder::timeout), the session returns
 /// the failure instead.
 ///
+/// `Retry-After` in a response with the status 429 or 503 delays all requests of the session to the
+/// host, not only the retry. A request that would wait longer than its timeout fails at once, with a
+/// timeout of the phase `queue`.
+///
 /// ```
 /// use std::time::Duration;
 ///
@@ -293,6 +297,17 @@ fn is_transient_error(error: &Error) -> bool {
             )
         }
         _ => false,
+    }
+}
+
+/// Returns the pause that the response requires for all requests to its host. It is zero unless the status is
+/// 429 or 503 (RFC 6585, 4, and RFC 9110, 15.6.4).
+pub(crate) fn requested_pause<B>(response: &http::Response<B>) -> Duration {
+    match response.status() {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            retry_after(response.headers())
+        }
+        _ => Duration::ZERO,
     }
 }
 

@@ -124,8 +124,8 @@ impl RequestTemplate {
         *request.extensions_mut() = self.request.extensions().clone();
         *request.headers_mut() = self.request.headers().clone();
         self.add_headers(request.headers_mut(), target, session);
-        if let (true, Some(deadline)) = (session.capabilities.reads_deadline, timer.deadline) {
-            request.extensions_mut().insert(Deadline(deadline));
+        if let (true, Some((end, _))) = (session.capabilities.reads_deadline, timer.end()) {
+            request.extensions_mut().insert(Deadline(end));
         }
         if std::mem::take(&mut self.needs_new_connection) {
             request.extensions_mut().insert(NewConnection);

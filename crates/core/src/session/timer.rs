@@ -20,6 +20,8 @@ pub(crate) type PhaseLimit = Option<(Instant, Phase)>;
 pub(crate) enum Interrupt {
     /// This phase timed out.
     Timeout(Phase),
+    /// The caller's deadline passed.
+    Deadline,
     /// The session was closed.
     Closed,
     /// The runtime has ended.
@@ -30,20 +32,25 @@ impl From<Interrupt> for Error {
     fn from(interrupt: Interrupt) -> Self {
         match interrupt {
             Interrupt::Timeout(phase) => Error::timeout(phase),
+            Interrupt::Deadline => Error::new(ErrorKind::Deadline),
             Interrupt::Closed => Error::new(ErrorKind::Closed),
             Interrupt::NoRuntime => Error::new(ErrorKind::NoRuntime),
         }
     }
 }
 
-/// A timer that interrupts an exchange at its deadline, at a phase's limit, when the session
+/// A timer that interrupts an exchange at its timeout, its deadline or a phase's limit, when the session
 /// closes, or when the runtime ends.
 ///
 /// All exchanges of a session share a coarse timer. An exchange sets a timer of its own only if it
 /// waits and the coarse timer would fire too late.
 pub(crate) struct ExchangeTimer {
     /// When the whole exchange times out.
-    pub(crate) deadline: Option<Instant>,
+    timeout_end: Option<Instant>,
+    /// The deadline that the caller has set.
+    deadline: Option<Instant>,
+    /// When the exchange began to wait for its permits. This time does not count towards the timeout.
+    paused_since: Option<Instant>,
     /// When the exchange's own timer fires, and the timer.
     sleep: Option<(Instant, SyncWrapper<BoxFuture<'static, ()>>)>,
     guard: InFlightGuard,
@@ -53,15 +60,41 @@ impl ExchangeTimer {
     /// Returns a timer for an exchange that starts now. Fails if the session is closed.
     pub(crate) fn start(
         timeout: Option<Duration>,
+        deadline: Option<Instant>,
         in_flight: &Arc<InFlight>,
     ) -> Result<Self, Error> {
         let guard = InFlightGuard::new(in_flight).ok_or(Interrupt::Closed)?;
         Ok(Self {
-            // A timeout that is too long for the clock means no deadline.
-            deadline: timeout.and_then(|timeout| in_flight.runtime().now().checked_add(timeout)),
+            // A timeout that is too long for the clock means no limit.
+            timeout_end: timeout.and_then(|timeout| in_flight.runtime().now().checked_add(timeout)),
+            deadline,
+            paused_since: None,
             sleep: None,
             guard,
         })
+    }
+
+    /// Stops the timeout until [`resume_timeout`](Self::resume_timeout). The deadline continues.
+    pub(crate) fn pause_timeout(&mut self) {
+        self.paused_since = Some(self.now());
+    }
+
+    pub(crate) fn resume_timeout(&mut self) {
+        if let Some(since) = self.paused_since.take() {
+            let paused = self.now().saturating_duration_since(since);
+            self.timeout_end = self.timeout_end.and_then(|end| end.checked_add(paused));
+        }
+    }
+
+    /// Returns when the exchange ends at the latest, and how.
+    pub(crate) fn end(&self) -> Option<(Instant, Interrupt)> {
+        let timeout = self.timeout_end.filter(|_| self.paused_since.is_none());
+        let timeout = timeout.map(|at| (at, Interrupt::Timeout(Phase::Total)));
+        let deadline = self.deadline.map(|at| (at, Interrupt::Deadline));
+        timeout
+            .into_iter()
+            .chain(deadline)
+            .min_by_key(|(at, _)| *at)
     }
 
     /// Drops the timer and removes the exchange from the registry of requests in flight.
@@ -74,9 +107,9 @@ impl ExchangeTimer {
         self.guard.runtime().now()
     }
 
-    /// Returns whether `at` is before the deadline of the exchange.
-    pub(crate) fn is_before_deadline(&self, at: Instant) -> bool {
-        self.deadline.is_none_or(|deadline| at < deadline)
+    /// Returns whether `at` is before the end of the exchange.
+    pub(crate) fn is_before_end(&self, at: Instant) -> bool {
+        self.end().is_none_or(|(end, _)| at < end)
     }
 
     /// Returns the limit for a phase that starts now.
@@ -85,8 +118,20 @@ impl ExchangeTimer {
         Some((self.now().checked_add(timeout)?, phase))
     }
 
-    pub(crate) fn is_past_deadline(&self) -> bool {
-        self.deadline.is_some_and(|deadline| self.now() >= deadline)
+    /// Changes a client's timeout to the error of the deadline, if the client timed out at the deadline.
+    pub(crate) fn attribute(&self, error: Error) -> Error {
+        match self.end() {
+            Some((_, Interrupt::Deadline)) if error.phase() == Some(Phase::Total) => {
+                Error::from(Interrupt::Deadline).with_source(error)
+            }
+            _ => error,
+        }
+    }
+
+    /// Returns the interrupt if the exchange should have ended by now.
+    pub(crate) fn overdue(&self) -> Option<Interrupt> {
+        let (end, interrupt) = self.end()?;
+        (self.now() >= end).then_some(interrupt)
     }
 
     /// Returns the output of `work`, or the interrupt if the interrupt comes first.
@@ -135,14 +180,11 @@ impl ExchangeTimer {
         if self.guard.runtime().check_running().is_err() {
             return Poll::Ready(Err(Interrupt::NoRuntime));
         }
-        let end = match (self.deadline, limit) {
-            (Some(total), Some((at, _))) if at < total => limit,
-            (Some(total), _) => Some((total, Phase::Total)),
-            (None, limit) => limit,
-        };
-        let (at, outcome) = match (end, moment) {
+        let limit = limit.map(|(at, phase)| (at, Interrupt::Timeout(phase)));
+        let end = self.end().into_iter().chain(limit);
+        let (at, outcome) = match (end.min_by_key(|(at, _)| *at), moment) {
             (Some((end, _)), Some(moment)) if moment < end => (moment, Ok(())),
-            (Some((end, phase)), _) => (end, Err(Interrupt::Timeout(phase))),
+            (Some((end, interrupt)), _) => (end, Err(interrupt)),
             (None, Some(moment)) => (moment, Ok(())),
             (None, None) => return Poll::Pending,
         };
