@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use inflight_origin::script::{Script, ScriptedServer, refused_address};
 use inflight_origin::{Origin, payload};
@@ -100,6 +101,49 @@ fn without_the_digest_option_the_digest_is_null() {
     let origin = Origin::start().unwrap();
     let ran = run(["gather", &origin.url("/page/1")]);
     assert_eq!(ran.records()[0]["sha256"], Value::Null);
+}
+
+#[test]
+fn urls_that_wait_for_their_host_do_not_occupy_the_limit() {
+    let (slow, other) = (Origin::start().unwrap(), Origin::start().unwrap());
+    let urls = [
+        slow.url("/hang"),
+        slow.url("/hang"),
+        slow.url("/page/1"),
+        other.url("/page/1"),
+        other.url("/page/2"),
+    ];
+    let limits = ["--limit", "2", "--per-host", "1", "--deadline", "2s"];
+    let arguments = ["gather"].into_iter().chain(limits);
+    let ran = run(arguments.chain(urls.iter().map(|url| &**url)));
+    let records = ran.records();
+    let late = "deadline";
+    assert_eq!(kinds(&records), [late, late, late, "ok", "ok"], "{ran:?}");
+    let attempts = records.iter().map(|record| record["attempts"].as_u64());
+    let attempts: Vec<_> = attempts.map(Option::unwrap).collect();
+    assert_eq!(attempts, [1, 0, 0, 1, 1]);
+    // With space for one waiting URL, the other host cannot overtake.
+    let arguments = ["gather", "--look-ahead", "1"].into_iter().chain(limits);
+    let ran = run(arguments.chain(urls.iter().map(|url| &**url)));
+    assert_eq!(kinds(&ran.records()), [late; 5], "{ran:?}");
+}
+
+#[test]
+fn host_rate_limits_how_many_requests_to_a_host_start() {
+    let (limited, other) = (Origin::start().unwrap(), Origin::start().unwrap());
+    let urls = [
+        limited.url("/page/1"),
+        limited.url("/page/2"),
+        limited.url("/page/3"),
+        other.url("/page/1"),
+    ];
+    let arguments = ["gather", "--host-rate", "4/s"].into_iter();
+    let started = Instant::now();
+    let ran = run(arguments.chain(urls.iter().map(|url| &**url)));
+    assert!(started.elapsed() >= Duration::from_millis(500));
+    assert_eq!(kinds(&ran.records()), ["ok"; 4]);
+    let printed: Vec<_> = ran.stdout.lines().map(|line| &line[..11]).collect();
+    assert_eq!(printed[2..], ["{\"index\":1,", "{\"index\":2,"], "{ran:?}");
 }
 
 #[test]
