@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use inflight::bytes::Bytes;
+use inflight::download::ChunkOrRestart;
 use inflight::http::{HeaderMap, StatusCode, Version};
 use inflight::observe::{Event, Step};
 use inflight::url::Url;
@@ -162,18 +163,36 @@ impl ResponseReader {
         }
     }
 
-    /// Returns the next chunk of the body, or `None` at its end.
+    /// Returns the next chunk of the body, or `None` at its end. A failed transfer is retried only if the
+    /// server sends the rest of the same body.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let chunk = self.response.chunk().await?;
         if let Some(chunk) = &chunk {
-            let mut stats = self.stats.lock();
-            stats.bytes += chunk.len() as u64;
-            if stats.bytes > self.max_body {
-                drop(stats);
-                return Err(self.too_large());
-            }
+            self.count(chunk)?;
         }
         Ok(chunk)
+    }
+
+    /// Returns the next chunk of the body, a restart, or `None` at the end of the body.
+    pub(crate) async fn chunk_or_restart(&mut self) -> Result<Option<ChunkOrRestart>, Error> {
+        let part = self.response.chunk_or_restart().await?;
+        match &part {
+            Some(ChunkOrRestart::Chunk(chunk)) => self.count(chunk)?,
+            Some(ChunkOrRestart::Restart) => self.stats.set_bytes(0),
+            None => {}
+        }
+        Ok(part)
+    }
+
+    fn count(&self, chunk: &Bytes) -> Result<(), Error> {
+        let mut stats = self.stats.lock();
+        stats.bytes += chunk.len() as u64;
+        let is_too_large = stats.bytes > self.max_body;
+        drop(stats);
+        match is_too_large {
+            true => Err(self.too_large()),
+            false => Ok(()),
+        }
     }
 
     /// Returns the length of the body, if the response declares it.

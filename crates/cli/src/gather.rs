@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, pending};
 use futures_util::{StreamExt, stream};
 use inflight::backend::Runtime;
+use inflight::download::ChunkOrRestart;
 use inflight::gather::{Gather, Input as GatherInput, Keyed};
 use inflight::probe::{FutureExt, exchanges};
 use inflight::url::Url;
@@ -349,12 +350,24 @@ async fn fetch(
         let runtime = context.session.runtime();
         let directory = context.directory.as_ref();
         let mut file = directory.map(|directory| directory.file(index, runtime.clone()));
-        while let Some(chunk) = reader.chunk().await? {
-            if let Some(digest) = &mut digest {
-                digest.update(&chunk);
-            }
-            if let Some(file) = &mut file {
-                file.write(&chunk).await?;
+        while let Some(part) = reader.chunk_or_restart().await? {
+            match part {
+                ChunkOrRestart::Chunk(chunk) => {
+                    if let Some(digest) = &mut digest {
+                        digest.update(&chunk);
+                    }
+                    if let Some(file) = &mut file {
+                        file.write(&chunk).await?;
+                    }
+                }
+                ChunkOrRestart::Restart => {
+                    if let Some(digest) = &mut digest {
+                        digest.reset();
+                    }
+                    if let Some(file) = &mut file {
+                        file.restart().await?;
+                    }
+                }
             }
         }
         if let Some(file) = file {

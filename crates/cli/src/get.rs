@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 
 use futures_util::future::{Either, select};
+use inflight::download::{ChunkOrRestart, PartialFile};
 use inflight::http::Method;
 use inflight::http::header::{CONTENT_TYPE, HeaderValue};
-use inflight::{BlockOn, Error, ErrorKind, PartialFile, RequestBuilder, Session};
+use inflight::{BlockOn, Error, ErrorKind, RequestBuilder, Session};
 
 use crate::args::{self, When};
 use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
@@ -198,14 +199,29 @@ async fn transfer(
     if include {
         write(output, &mut file, &format_head(&reader)).await?;
     }
-    while let Some(chunk) = reader.chunk().await? {
-        write(output, &mut file, &chunk).await?;
-        progress.advance(chunk.len() as u64);
+    let Some(mut file) = file else {
+        while let Some(chunk) = reader.chunk().await? {
+            write(output, &mut None, &chunk).await?;
+            progress.advance(chunk.len() as u64);
+        }
+        return Ok(());
+    };
+    while let Some(part) = reader.chunk_or_restart().await? {
+        match part {
+            ChunkOrRestart::Chunk(chunk) => {
+                file.write(&chunk).await?;
+                progress.advance(chunk.len() as u64);
+            }
+            ChunkOrRestart::Restart => {
+                file.restart().await?;
+                if include {
+                    file.write(&format_head(&reader)).await?;
+                }
+                progress.set_position(0);
+            }
+        }
     }
-    match file {
-        Some(file) => Ok(file.finish().await?),
-        None => Ok(()),
-    }
+    Ok(file.finish().await?)
 }
 
 /// Downloads to a file, and continues an earlier download. An interrupt leaves the partial file for the next

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
-use inflight::PartialFile;
 use inflight::backend::Runtime;
+use inflight::download::PartialFile;
 
 use crate::exit::CliError;
 

@@ -37,7 +37,7 @@ mod upload;
 // Requests and responses.
 pub use download::partial_file::PartialFile;
 pub use error::{BoxError, Error, ErrorKind, Phase, TlsFault};
-pub use message::body::{BlockingBody, Body};
+pub use message::body::{BlockingBody, Body, ChunkOrRestart};
 pub use message::progress::Progress;
 pub use message::response::{Redirect, Response};
 #[cfg(feature = "cookies")]

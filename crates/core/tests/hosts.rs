@@ -186,6 +186,19 @@ fn the_timeout_does_not_include_the_waits_for_limits() {
 }
 
 #[test]
+fn the_timeout_of_a_download_does_not_include_the_waits_for_limits() {
+    let (log, session) = Log::new(|_| page(500 * MS));
+    let session = session.max_in_flight(1).timeout(600 * MS).build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let files = (0..3).map(|n| {
+        let request = session.get(format!("http://a/{n}"));
+        request.resume_to(directory.path().join(n.to_string()))
+    });
+    log.runtime.block_on(gather(files).all()).unwrap();
+    assert!(log.runtime.elapsed() >= 1500 * MS);
+}
+
+#[test]
 fn the_deadline_includes_the_waits_for_limits() {
     let (log, session) = Log::new(|_| page(500 * MS));
     let session = session.max_in_flight(1).build().unwrap();

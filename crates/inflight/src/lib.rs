@@ -97,13 +97,18 @@ pub use inflight_core::CookieJar;
 #[cfg(feature = "tower")]
 pub use inflight_core::tower;
 pub use inflight_core::{
-    BlockOn, Body, Error, ErrorKind, IntoUrl, JobError, JobErrorKind, PartialFile, Phase,
-    RequestBuilder, Response, Retry, RetryBudget, Session, SessionBuilder, Task, bytes, gather,
-    gather_queue, gather_stream, gather_with, http, http_body, unblock, url,
+    BlockOn, Body, Error, ErrorKind, IntoUrl, JobError, JobErrorKind, Phase, RequestBuilder,
+    Response, Retry, RetryBudget, Session, SessionBuilder, Task, bytes, gather, gather_queue,
+    gather_stream, gather_with, http, http_body, unblock, url,
 };
 /// Detects code that stalls an event loop.
 #[cfg(feature = "probe")]
 pub use inflight_probe as probe;
+
+/// Types for programs that write a body themselves.
+pub mod download {
+    pub use inflight_core::{ChunkOrRestart, PartialFile};
+}
 
 /// Forms of several parts.
 pub mod multipart {

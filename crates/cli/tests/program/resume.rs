@@ -4,6 +4,7 @@ use std::fs;
 
 use inflight_origin::script::{Script, ScriptedServer};
 use inflight_origin::{Origin, payload};
+use sha2::{Digest, Sha256};
 
 use crate::output::file_names;
 use crate::program::{TIMEOUT, backends, finish, program, run, wait_for};
@@ -93,6 +94,69 @@ fn with_retries_a_transfer_that_is_cut_off_continues_in_the_same_run() {
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
     assert!(fs::read(&file).unwrap() == payload::bytes(250_000, 5));
     assert_eq!(file_names(directory.path()), ["book"]);
+}
+
+#[test]
+fn with_retries_a_body_that_is_cut_off_is_complete_in_each_command() {
+    let body = "0123456789".repeat(LEN / 10).into_bytes();
+    for (has_tag, sends_rest) in [(true, true), (true, false), (false, false)] {
+        let tag = if has_tag { "ETag: \"v1\"\r\n" } else { "" };
+        let sent = body.clone();
+        let server = ScriptedServer::start(move |connection| {
+            let is_cut = connection % 2 == 0;
+            let (first, status) = match is_cut || !sends_rest {
+                true => (0, "200 OK".to_owned()),
+                false => (
+                    SENT,
+                    format!(
+                        "206 Partial Content\r\nContent-Range: bytes {SENT}-{}/{LEN}",
+                        LEN - 1
+                    ),
+                ),
+            };
+            let end = if is_cut { SENT } else { LEN };
+            let length = LEN - first;
+            let head = format!(
+                "HTTP/1.1 {status}\r\n{tag}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            let script = Script::new().read_request().send(head);
+            script.send(sent[first..end].to_vec()).close()
+        })
+        .unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("book");
+        let (url, output) = (server.url("/"), directory.path().join("pages"));
+        let output = output.to_str().unwrap();
+        let case = format!("tag: {has_tag}, rest: {sends_rest}");
+        let ran = run(["get", "--retries", "1", "-o", path.to_str().unwrap(), &url]);
+        assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{case}");
+        assert!(fs::read(&path).unwrap() == body, "{case}");
+        let ran = run([
+            "gather",
+            "--retries",
+            "1",
+            "--digest",
+            "--output",
+            output,
+            &url,
+        ]);
+        assert_eq!((ran.code, &*ran.stderr), (Some(0), ""), "{case}");
+        assert!(fs::read(directory.path().join("pages/000000")).unwrap() == body);
+        let record = ran.records().remove(0);
+        assert_eq!(
+            record["sha256"],
+            format!("{:x}", Sha256::digest(&body)),
+            "{case}"
+        );
+        assert_eq!(
+            (record["bytes"].as_u64(), record["attempts"].as_u64()),
+            (Some(LEN as u64), Some(2)),
+            "{case}"
+        );
+        // To standard output, only a continuation is possible, because the first bytes are written.
+        let ran = run(["get", "--retries", "1", &url]);
+        assert_eq!(ran.code, Some(i32::from(!has_tag)), "{case}");
+    }
 }
 
 #[test]

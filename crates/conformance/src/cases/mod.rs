@@ -1,6 +1,7 @@
 //! The cases of the suite: one file per group.
 
 mod bodies;
+mod body_retries;
 mod cancel;
 mod codings;
 mod connections;

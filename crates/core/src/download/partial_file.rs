@@ -124,6 +124,25 @@ impl PartialFile {
         Ok(())
     }
 
+    /// Discards all bytes that were written so far.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if an earlier write failed or was cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the file cannot be completed.
+    pub async fn restart(&mut self) -> Result<(), Error> {
+        let discard = |mut content: FileContent| {
+            content.buffer.clear();
+            content.file = None;
+            Ok(content)
+        };
+        self.content = Some(self.run(discard).await?);
+        Ok(())
+    }
+
     /// Writes the buffered bytes and gives the file its name.
     ///
     /// # Errors

@@ -6,11 +6,16 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED};
+use http::header::{
+    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
+    LAST_MODIFIED, RANGE,
+};
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::message::body::Body;
+use crate::message::header::parse_header;
 
 /// By how much `Date` must exceed `Last-Modified`. Both may come from different clocks, and the resource may
 /// change twice in a second (RFC 9110, 8.8.2.2).
@@ -35,6 +40,18 @@ impl Representation {
             validator: strong_validator(head).map(str::to_owned),
             total,
         }
+    }
+
+    /// Returns the fields of a request for the bytes from `position`, which asks for them only if the resource
+    /// still has this representation.
+    pub(crate) fn range_from(
+        &self,
+        position: u64,
+    ) -> Result<[(HeaderName, HeaderValue); 2], Error> {
+        Ok([
+            parse_header(RANGE, format!("bytes={position}-"))?,
+            parse_header(IF_RANGE, self.validator.as_deref().unwrap_or_default())?,
+        ])
     }
 
     /// Returns whether the validators of a response show another representation. The server may leave them
@@ -199,8 +216,6 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use http::header::HeaderValue;
-
     use super::*;
 
     type Fields = [(&'static str, &'static str)];

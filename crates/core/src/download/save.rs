@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::partial_file::PartialFile;
 use crate::error::{Error, ErrorKind};
+use crate::message::body::ChunkOrRestart;
 use crate::message::response::Response;
 
 impl Response {
@@ -57,9 +58,17 @@ async fn save(mut response: Response, path: PathBuf) -> Result<u64, Error> {
     })?;
     let mut file = PartialFile::on_pool(pool, path);
     let mut bytes = 0;
-    while let Some(chunk) = response.chunk().await? {
-        bytes += chunk.len() as u64;
-        file.write(&chunk).await?;
+    while let Some(part) = response.chunk_or_restart().await? {
+        match part {
+            ChunkOrRestart::Chunk(chunk) => {
+                bytes += chunk.len() as u64;
+                file.write(&chunk).await?;
+            }
+            ChunkOrRestart::Restart => {
+                bytes = 0;
+                file.restart().await?;
+            }
+        }
     }
     file.finish().await?;
     Ok(bytes)

@@ -36,6 +36,18 @@ enum Kind {
     Streamed(Pin<Box<dyn BodySource>>),
 }
 
+/// A chunk of a response's body, or the news that the body starts again: see
+/// [`Response::chunk_or_restart`](crate::Response::chunk_or_restart), which has an example.
+///
+/// For an example, see [`Response::chunk_or_restart`](crate::Response::chunk_or_restart).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChunkOrRestart {
+    /// The next chunk.
+    Chunk(Bytes),
+    /// The transfer failed, and the session has requested the whole body again. All chunks so far are void.
+    Restart,
+}
+
 /// A body that is produced while it is read.
 pub(crate) trait BodySource: Send + Sync {
     /// Returns the next frame, or `None` at the end.
@@ -52,6 +64,14 @@ pub(crate) trait BodySource: Send + Sync {
     /// Returns the same body from its beginning, if it can be produced again.
     fn try_clone(&self) -> Option<Body> {
         None
+    }
+
+    /// See [`Body::allow_restart`].
+    fn allow_restart(self: Pin<&mut Self>) {}
+
+    /// Returns `true` once after each restart. The source first returns an empty frame.
+    fn has_restarted(self: Pin<&mut Self>) -> bool {
+        false
     }
 
     /// Drops the body of a response that was converted to `error`: see [`Body::discard`].
@@ -153,6 +173,14 @@ impl Body {
         Self(Kind::Streamed(Box::pin(source)))
     }
 
+    /// Allows the body to start again from its first byte if its transfer fails. The caller must then read it
+    /// with [`poll_part`](Self::poll_part).
+    pub(crate) fn allow_restart(&mut self) {
+        if let Kind::Streamed(body) = &mut self.0 {
+            body.as_mut().allow_restart();
+        }
+    }
+
     /// Drops the body of a response that was converted to `error`. If the body is short, a task first
     /// reads it, so that the connection can be reused.
     pub(crate) fn discard(self, error: &Error) {
@@ -228,16 +256,34 @@ impl Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
-            match ready!(Pin::new(&mut *self).poll_frame(cx)) {
+            match ready!(self.poll_part(cx)?) {
+                Some(ChunkOrRestart::Chunk(chunk)) => return Poll::Ready(Some(Ok(chunk))),
+                // Without `allow_restart`, a body does not restart.
+                Some(ChunkOrRestart::Restart) => {}
                 None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data()
-                        && !data.is_empty()
-                    {
-                        return Poll::Ready(Some(Ok(data)));
-                    }
-                }
+            }
+        }
+    }
+
+    /// Returns the next chunk, or a restart.
+    pub(crate) fn poll_part(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<ChunkOrRestart>, Error>> {
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut *self).poll_frame(cx)).transpose()? else {
+                return Poll::Ready(Ok(None));
+            };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Some(ChunkOrRestart::Chunk(data))));
+            }
+            if let Kind::Streamed(body) = &mut self.0
+                && body.as_mut().has_restarted()
+            {
+                return Poll::Ready(Ok(Some(ChunkOrRestart::Restart)));
             }
         }
     }
@@ -252,8 +298,10 @@ impl Body {
         self,
         limit: u64,
     ) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
+        let mut body = self;
+        body.allow_restart();
         let mut collector = Collector {
-            body: self,
+            body,
             limit,
             first: Bytes::new(),
             all: BytesMut::new(),
@@ -366,8 +414,14 @@ impl Collector {
             if self.body.is_end_stream() {
                 return Poll::Ready(Ok(()));
             }
-            let Some(chunk) = ready!(self.body.poll_chunk(cx)).transpose()? else {
-                return Poll::Ready(Ok(()));
+            let chunk = match ready!(self.body.poll_part(cx))? {
+                Some(ChunkOrRestart::Chunk(chunk)) => chunk,
+                Some(ChunkOrRestart::Restart) => {
+                    self.first.clear();
+                    self.all.clear();
+                    continue;
+                }
+                None => return Poll::Ready(Ok(())),
             };
             self.budget = self.budget.saturating_sub(chunk.len());
             self.push(chunk, left);

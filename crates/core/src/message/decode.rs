@@ -52,22 +52,24 @@ pub(crate) fn add_accept_encoding(headers: &mut HeaderMap) {
 ///
 /// Leaves two kinds of bodies unchanged: an empty body (after HEAD, or with the status 204 or 304), and
 /// a partial body (206), which is a range of the coded bytes.
-pub(crate) fn decode_response(response: &mut Response<Body>) -> Result<(), Error> {
+///
+/// Returns whether the body has a coding.
+pub(crate) fn decode_response(response: &mut Response<Body>) -> Result<bool, Error> {
     if !response.headers().contains_key(CONTENT_ENCODING)
         || http_body::Body::is_end_stream(response.body())
         || response.status() == StatusCode::PARTIAL_CONTENT
     {
-        return Ok(());
+        return Ok(false);
     }
     let Some(coding) = Coding::of(response.headers())? else {
-        return Ok(());
+        return Ok(false);
     };
     let headers = response.headers_mut();
     headers.remove(CONTENT_ENCODING);
     headers.remove(CONTENT_LENGTH);
     let body = mem::take(response.body_mut());
     *response.body_mut() = Body::from_source(DecodedBody::new(body, coding));
-    Ok(())
+    Ok(true)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

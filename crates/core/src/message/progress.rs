@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::message::body::{Body, BodySource, PolledFrame, Reader};
+use crate::message::body::{Body, BodySource, ChunkOrRestart, PolledFrame, Reader};
 
 /// The largest number of bytes in a chunk. Larger chunks are split, so that a body in memory reports
 /// its progress in several steps.
@@ -84,6 +84,7 @@ impl Body {
             },
             body: self,
             rest: Bytes::new(),
+            has_restarted: false,
         })
     }
 }
@@ -115,14 +116,20 @@ struct ProgressBody {
     body: Body,
     /// The bytes of the current chunk that have not been returned.
     rest: Bytes,
+    has_restarted: bool,
 }
 
 impl BodySource for ProgressBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let this = &mut *self;
         if this.rest.is_empty() {
-            match ready!(this.body.poll_chunk(cx)).transpose()? {
-                Some(chunk) => this.rest = chunk,
+            match ready!(this.body.poll_part(cx))? {
+                Some(ChunkOrRestart::Chunk(chunk)) => this.rest = chunk,
+                Some(ChunkOrRestart::Restart) => {
+                    this.counter.so_far.bytes = 0;
+                    this.has_restarted = true;
+                    return Poll::Ready(Some(Ok(Frame::data(Bytes::new()))));
+                }
                 None => {
                     this.counter.count(0);
                     return Poll::Ready(None);
@@ -143,6 +150,14 @@ impl BodySource for ProgressBody {
         }
         left.set_lower(left.lower().saturating_add(rest));
         left
+    }
+
+    fn allow_restart(mut self: Pin<&mut Self>) {
+        self.body.allow_restart();
+    }
+
+    fn has_restarted(mut self: Pin<&mut Self>) -> bool {
+        std::mem::take(&mut self.has_restarted)
     }
 
     fn try_clone(&self) -> Option<Body> {

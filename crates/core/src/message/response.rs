@@ -1,6 +1,7 @@
 //! The response of a session.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
-use crate::message::body::Body;
+use crate::message::body::{Body, ChunkOrRestart};
 use crate::message::charset;
 use crate::message::progress::{Progress, ProgressCallback};
 use crate::message::target::Target;
@@ -242,6 +243,58 @@ impl Response {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         match self.inner.body_mut().chunk().await {
             Ok(chunk) => Ok(chunk),
+            Err(error) => Err(self.add_url(error)),
+        }
+    }
+
+    /// Returns the next chunk of the body, a restart, or `None` at the end of the body.
+    ///
+    /// With [retries](crate::Retry), a request whose response ends early is sent again. If the session can
+    /// request only the whole body, [`chunk`](Self::chunk) has to fail, because the caller may have used the
+    /// first bytes already. This method returns [`ChunkOrRestart::Restart`] instead. Use it if you can
+    /// discard the chunks so far. A restart is possible only if all chunks are read with this method.
+    ///
+    /// ```
+    /// use inflight_core::ChunkOrRestart;
+    ///
+    /// # use inflight_core::{BlockOn, Error, ErrorKind, Retry};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # let chunks = ["Chapter 1. ", "Chapter 2."];
+    /// # let reply = Reply::chunks(chunks, std::time::Duration::from_secs(1));
+    /// # let early_end = Reply::chunks(["Chap"], std::time::Duration::ZERO);
+    /// # mock.on(When::any(), early_end.then_fails(ErrorKind::Incomplete));
+    /// # mock.on(When::any(), reply);
+    /// # let session = mock.session().retry(Retry::new(1)).build()?;
+    /// # runtime.block_on(async {
+    /// let mut response = session.get("http://pages.test/book").send().await?;
+    /// let mut bytes = Vec::new();
+    /// while let Some(part) = response.chunk_or_restart().await? {
+    ///     match part {
+    ///         ChunkOrRestart::Chunk(chunk) => bytes.extend_from_slice(&chunk),
+    ///         ChunkOrRestart::Restart => bytes.clear(),
+    ///     }
+    /// }
+    /// assert_eq!(bytes, b"Chapter 1. Chapter 2.");
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as [`chunk`](Self::chunk).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no data.
+    pub async fn chunk_or_restart(&mut self) -> Result<Option<ChunkOrRestart>, Error> {
+        let body = self.inner.body_mut();
+        body.allow_restart();
+        match poll_fn(|cx| body.poll_part(cx)).await {
+            Ok(part) => Ok(part),
             Err(error) => Err(self.add_url(error)),
         }
     }

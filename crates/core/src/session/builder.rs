@@ -17,7 +17,7 @@ use super::in_flight::InFlight;
 use super::limits::{Limits, RateLimit};
 use super::policy::RequestPolicy;
 use super::redirect::RedirectPolicy;
-use super::request::{IntoUrl, parse_header};
+use super::request::IntoUrl;
 use super::retry::{Retry, RetryBudgets};
 use super::session::Session;
 use super::state::SessionState;
@@ -30,6 +30,7 @@ use crate::connect::proxy::{Proxies, Proxy};
 use crate::connect::resolve::Resolve;
 use crate::connect::tls::{Certificate, HttpVersions, Identity};
 use crate::error::{Error, ErrorKind};
+use crate::message::header::parse_header;
 use crate::observe::Observer;
 #[cfg(feature = "cookies")]
 use crate::session::cookies::CookieJar;

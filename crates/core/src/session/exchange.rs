@@ -1,18 +1,15 @@
-//! The exchange of one request, from the caller's request to its final response.
+//! The exchange of one request, from the caller's request to the head of its final response.
 //!
 //! [`Exchange::run`] follows redirects. For each target, [`Exchange::send_until_final`] waits for permits,
 //! sends the request, and resends or retries it. [`Exchange::send`] makes one attempt. This module
-//! covers the phases of an exchange up to [`Phase::Head`]. [`LimitedBody`] covers [`Phase::Body`].
+//! covers the phases of an exchange up to [`Phase::Head`]. The module `limited_body` covers [`Phase::Body`].
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::Request;
 use http::header::COOKIE;
 
 use super::in_flight::WaitingGuard;
-use super::limited_body::LimitedBody;
 use super::limits::Permits;
 use super::policy::RequestPolicy;
 use super::redirect::RedirectedRequest;
@@ -25,7 +22,7 @@ use crate::backend::capabilities::Support;
 use crate::backend::sent;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::message::body::Body;
-use crate::message::response::{Redirect, Response};
+use crate::message::response::Redirect;
 use crate::message::target::{Origin, Target};
 use crate::message::{decode, framing};
 use crate::observe::{ObservedExchange, Step};
@@ -43,133 +40,46 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 const BODY_IS_CONSUMED: &str =
     "the request was not processed, but its body was partly read and cannot be sent again";
 
-/// Sends a request under the session's policy.
-pub(crate) async fn exchange(
-    session: Arc<SessionState>,
-    target: Result<Target, Error>,
-    mut request: Request<Body>,
-    upload: Option<Box<Upload>>,
-    policy: Arc<RequestPolicy>,
-) -> Result<Response, Error> {
-    let observed = session.start_observing(&mut request, target.as_ref().ok());
-    let mut target = match target {
-        Ok(target) => target,
-        Err(error) => {
-            if let Some(observed) = observed {
-                observed.report_failure(&error);
-            }
-            return Err(error);
-        }
-    };
-    let timer = match ExchangeTimer::start(policy.timeout, policy.deadline, &session.in_flight) {
-        Ok(timer) => timer,
-        Err(error) => {
-            let error = target.add_url(error);
-            if let Some(observed) = observed {
-                observed.report_failure(&error);
-            }
-            return Err(error);
-        }
-    };
-    let mut exchange = Exchange {
-        session: &session,
-        policy: &policy,
-        template: RequestTemplate::new(request, policy.decompress),
-        upload,
-        timer,
-        attempt_end: None,
-        permits: Permits::default(),
-        head: Head::default(),
-        attempts: 0,
-        retries: None,
-        is_retry_budget_exhausted: false,
-        observed,
-    };
-    let mut history = Vec::new();
-    match exchange.run(&mut target, &mut history).await {
-        Ok(()) => {
-            let Exchange {
-                head: mut response,
-                timer,
-                attempt_end,
-                permits,
-                attempts,
-                is_retry_budget_exhausted,
-                observed,
-                ..
-            } = exchange;
-            let pool = session.clone();
-            if !http_body::Body::is_end_stream(response.body()) {
-                let limited = LimitedBody::new(
-                    &mut response,
-                    session,
-                    timer,
-                    permits,
-                    policy.read_timeout,
-                    attempt_end,
-                    observed,
-                );
-                *response.body_mut() = Body::from_source(limited);
-            } else if let Some(observed) = observed {
-                observed.report_done(response.status());
-            }
-            let response = Response::new(response, target, policy.max_body, pool).with_history(
-                history,
-                attempts,
-                is_retry_budget_exhausted,
-            );
-            match policy.error_for_status {
-                true => response.error_for_status(),
-                false => Ok(response),
-            }
-        }
-        Err(error) => {
-            let error = target.add_url(session.explain(error));
-            let error = error
-                .with_history(history.len(), exchange.attempts)
-                .with_retry_budget_exhausted(exchange.is_retry_budget_exhausted);
-            if let Some(observed) = exchange.observed {
-                observed.report_failure(&error);
-            }
-            Err(error)
-        }
-    }
-}
-
 /// A response whose body has not been read.
-type Head = http::Response<Body>;
+pub(super) type Head = http::Response<Body>;
 
 /// A request in flight.
-struct Exchange<'a> {
-    session: &'a SessionState,
-    policy: &'a RequestPolicy,
-    template: RequestTemplate,
+pub(super) struct Exchange<'a> {
+    pub(super) session: &'a SessionState,
+    pub(super) policy: &'a RequestPolicy,
+    pub(super) template: RequestTemplate,
     /// The source of the body. `None` once the body is prepared.
-    upload: Option<Box<Upload>>,
-    timer: ExchangeTimer,
+    pub(super) upload: Option<Box<Upload>>,
+    pub(super) timer: ExchangeTimer,
     /// When the current attempt times out.
-    attempt_end: Option<Instant>,
-    permits: Permits,
+    pub(super) attempt_end: Option<Instant>,
+    pub(super) permits: Permits,
     /// The last response, or an empty response if there is none. Methods store it here instead of
     /// returning it, because moving a response is expensive.
-    head: Head,
-    attempts: u32,
+    pub(super) head: Head,
+    /// Whether the body of `head` is decoded.
+    pub(super) has_coding: bool,
+    pub(super) attempts: u32,
     /// The retries that the request has left. All its redirects share them.
-    retries: Option<Box<RetryPlan>>,
+    pub(super) retries: Option<Box<RetryPlan>>,
     /// Whether the last outcome was not retried because the retry budget was exhausted.
-    is_retry_budget_exhausted: bool,
-    observed: Option<Box<ObservedExchange>>,
+    pub(super) is_retry_budget_exhausted: bool,
+    pub(super) observed: Option<Box<ObservedExchange>>,
 }
 
 impl Exchange<'_> {
-    fn report(&self, step: Step<'_>) {
+    pub(super) fn report(&self, step: Step<'_>) {
         if let Some(observed) = &self.observed {
             observed.report(step);
         }
     }
 
     /// Sends the request and follows redirects. Sets `target` to the URL of the final response.
-    async fn run(&mut self, target: &mut Target, history: &mut Vec<Redirect>) -> Result<(), Error> {
+    pub(super) async fn run(
+        &mut self,
+        target: &mut Target,
+        history: &mut Vec<Redirect>,
+    ) -> Result<(), Error> {
         if let Some(upload) = self.upload.take() {
             let runtime = &self.session.runtime;
             let prepared = upload.prepare(self.template.request_mut(), runtime);
@@ -185,7 +95,7 @@ impl Exchange<'_> {
                 // Decodes before `LimitedBody` wraps the body, so that the session's limits apply to the
                 // decoded bytes.
                 if self.policy.decompress {
-                    decode::decode_response(&mut self.head)?;
+                    self.has_coding = decode::decode_response(&mut self.head)?;
                 }
                 return Ok(());
             };

@@ -244,7 +244,6 @@ impl Wake for CoarseTimerWaker {
 /// A guard that registers a request in flight. Dropping it removes the request from the registry.
 pub(crate) struct InFlightGuard {
     in_flight: Arc<InFlight>,
-    is_counted: bool,
     /// The id of the coarse timer that wakes this request, and the time when that timer fires.
     coarse_timer: Option<(u64, Instant)>,
     /// The key of the request's waker.
@@ -257,7 +256,6 @@ impl InFlightGuard {
         in_flight.started.fetch_add(1, Ordering::SeqCst);
         let guard = Self {
             in_flight: in_flight.clone(),
-            is_counted: true,
             coarse_timer: None,
             key: None,
         };
@@ -311,27 +309,19 @@ impl InFlightGuard {
         self.coarse_timer
             .is_some_and(|(_, fires_at)| fires_at <= until)
     }
+}
 
-    /// Removes the request from the registry, like dropping the guard.
-    pub(crate) fn end(&mut self) {
-        if let Some(key) = self.key.take() {
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
             let waker = self.in_flight.wakers().exchanges.remove(key);
             drop(waker);
-        }
-        if !mem::take(&mut self.is_counted) {
-            return;
         }
         let was_last = self.in_flight.started.fetch_sub(1, Ordering::SeqCst) == 1;
         if was_last && self.in_flight.stage() != OPEN {
             let closers = mem::take(&mut self.in_flight.wakers().closers);
             closers.into_iter().for_each(Waker::wake);
         }
-    }
-}
-
-impl Drop for InFlightGuard {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct RequestPolicy {
     /// How many redirects in a row are followed.
     pub(crate) max_redirects: usize,
     pub(crate) retry: Retry,
+    /// Whether a request is also retried if the body of its response ends early.
+    pub(crate) retries_bodies: bool,
     /// The size of the largest body that is collected, in bytes.
     pub(crate) max_body: u64,
     /// Whether the response is decoded.
@@ -42,6 +44,7 @@ impl Default for RequestPolicy {
             read_timeout: None,
             max_redirects: 10,
             retry: Retry::new(0),
+            retries_bodies: true,
             max_body: MAX_BODY,
             decompress: true,
             error_for_status: false,

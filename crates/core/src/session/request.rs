@@ -14,15 +14,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::exchange::exchange;
 use super::policy::RequestPolicy;
 use super::resume::{NOT_RESUMABLE, resume};
 use super::retry::Retry;
+use super::send::exchange;
 use super::state::SessionState;
 use crate::backend::fetch::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::message::auth;
 use crate::message::body::Body;
+use crate::message::header::parse_header;
 use crate::message::progress::{Progress, ProgressCallback};
 use crate::message::response::Response;
 use crate::message::target::Target;
@@ -654,21 +655,6 @@ impl fmt::Debug for RequestBuilder {
             .field("method", self.request.method())
             .finish_non_exhaustive()
     }
-}
-
-/// Converts a name and a value to a header. The error has the kind [`ErrorKind::InvalidRequest`].
-pub(crate) fn parse_header<N, V>(name: N, value: V) -> Result<(HeaderName, HeaderValue), Error>
-where
-    N: TryInto<HeaderName>,
-    N::Error: Into<http::Error>,
-    V: TryInto<HeaderValue>,
-    V::Error: Into<http::Error>,
-{
-    let invalid = |error: http::Error| Error::new(ErrorKind::InvalidRequest).with_source(error);
-    Ok((
-        name.try_into().map_err(|error| invalid(error.into()))?,
-        value.try_into().map_err(|error| invalid(error.into()))?,
-    ))
 }
 
 /// A type that converts to a URL: text and [`Url`], by value or by reference.

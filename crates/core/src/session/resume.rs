@@ -3,19 +3,19 @@
 //! [`RequestBuilder::resume_to`]: super::request::RequestBuilder::resume_to
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use http::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, RANGE};
 use http::{Method, Request};
 
-use super::exchange::exchange;
 use super::policy::RequestPolicy;
-use super::request::parse_header;
 use super::retry::RetryPlan;
+use super::send::exchange;
 use super::state::SessionState;
 use super::timer::ExchangeTimer;
+use crate::backend::runtime::Runtime;
 use crate::download::representation::{RangeReply, Representation};
 use crate::download::resumable_file::ResumableFile;
 use crate::error::{Error, ErrorKind};
@@ -23,6 +23,7 @@ use crate::message::body::Body;
 use crate::message::progress::{Progress, ProgressCallback};
 use crate::message::response::Response;
 use crate::message::target::{Origin, Target};
+use crate::observe::{Event, RequestObservers, Step};
 
 /// The context of an error after which the request itself must be changed.
 pub(super) const NOT_RESUMABLE: &str = "only a GET without a body can be resumed";
@@ -46,7 +47,7 @@ pub(super) async fn resume(
         .map_err(|error| target.add_url(error))?;
     let now = session.runtime.now();
     let mut download = Download {
-        deadline: policy.timeout.and_then(|timeout| now.checked_add(timeout)),
+        timeout_end: policy.timeout.and_then(|timeout| now.checked_add(timeout)),
         plan: policy.retry.plan(),
         policy: RequestPolicy::clone(&policy),
         session,
@@ -57,6 +58,8 @@ pub(super) async fn resume(
     // The session would refuse the status 416.
     download.policy.error_for_status = false;
     download.policy.decompress = false;
+    // The download itself requests the rest of a body, and writes the file accordingly.
+    download.policy.retries_bodies = false;
     match download.run(&mut file, url).await {
         Ok(()) => {}
         Err(error) => return Err(download.target.add_url(error)),
@@ -88,8 +91,8 @@ struct Download {
     request: Request<Body>,
     /// The settings of the next request. Its retries are those that are left.
     policy: RequestPolicy,
-    /// When the whole download times out.
-    deadline: Option<Instant>,
+    /// When the whole download times out. The waits for limits move it.
+    timeout_end: Option<Instant>,
     /// The pauses before the continuations.
     plan: RetryPlan,
     progress: Option<ProgressCallback>,
@@ -152,19 +155,17 @@ impl Download {
         headers.clone_from(self.request.headers());
         headers.insert(ACCEPT_ENCODING, IDENTITY);
         if let Some((known, position)) = range {
-            let (name, value) = parse_header(RANGE, format!("bytes={position}-"))?;
-            headers.insert(name, value);
-            let (name, value) = parse_header(IF_RANGE, known.validator.as_deref().unwrap_or(""))?;
-            headers.insert(name, value);
+            headers.extend(known.range_from(position)?);
         }
-        let now = self.session.runtime.now();
         let mut policy = self.policy.clone();
-        policy.timeout = self
-            .deadline
-            .map(|deadline| deadline.saturating_duration_since(now));
+        policy.timeout = self.timeout();
+        let waits = Waits::observe(&mut request, &self.session.runtime);
         let (session, target) = (self.session.clone(), Ok(self.target.clone()));
         let response = exchange(session, target, request, None, Arc::new(policy));
-        let response = Box::pin(response).await?;
+        let response = Box::pin(response).await;
+        let waited = waits.lock().total;
+        self.timeout_end = self.timeout_end.and_then(|end| end.checked_add(waited));
+        let response = response?;
         let repeats = (response.attempts() as usize).saturating_sub(1);
         let retries = repeats.saturating_sub(response.history().len());
         self.policy.retry.spend(retries);
@@ -215,8 +216,16 @@ impl Download {
         }
     }
 
+    /// Returns the time that is left of the timeout.
+    fn timeout(&self) -> Option<Duration> {
+        let now = self.session.runtime.now();
+        let left = |end: Instant| end.saturating_duration_since(now);
+        self.timeout_end.map(left)
+    }
+
     /// Waits before the download continues. Returns `error` if the policy does not allow another request.
     async fn wait_for_retry(&mut self, error: Error) -> Result<(), Error> {
+        let timeout = self.timeout();
         let retry = &mut self.policy.retry;
         if retry.is_off() {
             return Err(error);
@@ -225,10 +234,6 @@ impl Download {
         let Some(pause) = self.plan.next_pause(retry, &Method::GET, outcome) else {
             return Err(error);
         };
-        let now = self.session.runtime.now();
-        let timeout = self
-            .deadline
-            .map(|deadline| deadline.saturating_duration_since(now));
         let mut timer =
             ExchangeTimer::start(timeout, self.policy.deadline, &self.session.in_flight)?;
         let resume = timer.now().checked_add(pause);
@@ -241,6 +246,43 @@ impl Download {
         }
         retry.spend(1);
         timer.sleep_until(resume, None).await
+    }
+}
+
+/// How long a request has waited for the limits of the session. These waits do not count towards the timeout.
+#[derive(Default)]
+struct Waits {
+    since: Option<Instant>,
+    total: Duration,
+}
+
+/// The waits of a request, which its observer counts.
+struct SharedWaits(Arc<Mutex<Waits>>);
+
+impl Waits {
+    fn observe(request: &mut Request<Body>, runtime: &Arc<dyn Runtime>) -> SharedWaits {
+        let waits = SharedWaits(Arc::default());
+        let (counted, runtime) = (SharedWaits(waits.0.clone()), runtime.clone());
+        let observer = move |event: &Event<'_>| match event.step {
+            Step::Queued => counted.lock().since = Some(runtime.now()),
+            Step::Sending => {
+                let mut waits = counted.lock();
+                if let Some(since) = waits.since.take() {
+                    waits.total += runtime.now().saturating_duration_since(since);
+                }
+            }
+            _ => {}
+        };
+        let extensions = request.extensions_mut();
+        let own = extensions.get_or_insert_default::<RequestObservers>();
+        own.observers.push(Arc::new(observer));
+        waits
+    }
+}
+
+impl SharedWaits {
+    fn lock(&self) -> MutexGuard<'_, Waits> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

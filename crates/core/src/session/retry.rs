@@ -25,8 +25,23 @@ use crate::message::target::Origin;
 /// - It has no body, its body can be produced again, or its body has not been read.
 /// - The server's [budget](Self::budget) allows another retry.
 ///
-/// A session does not retry after a final response. If reading the body fails, the caller gets the
-/// error. [`resume_to`](crate::RequestBuilder::resume_to) is different: it requests the rest of the body.
+/// # Bodies
+///
+/// A session also retries a request if the body of its final response ends early, stalls
+/// ([`read_timeout`](crate::SessionBuilder::read_timeout)) or fails with an I/O error:
+///
+/// - If the response has a strong validator (RFC 9110, 8.8.1) and the session does not decode the body,
+///   the next request asks for the rest of the body, with `Range` and `If-Range`. If the server sends the
+///   whole body of the same version instead, the session skips the bytes that the caller has.
+/// - Otherwise, the session requests the whole body again, if the caller can discard what it has.
+///   [`bytes`](crate::Response::bytes), `text`, `json` and [`save_to`](crate::Response::save_to) can, and
+///   [`chunk_or_restart`](crate::Response::chunk_or_restart) reports the restart to the caller.
+///   [`chunk`](crate::Response::chunk) and `into_stream` return the error after the first byte.
+/// - If the next response has another status or media type, the first error is final.
+///
+/// Bytes of two versions are never mixed.
+///
+/// # Pauses
 ///
 /// Before each retry, the session pauses. The pause is a random part of a span that doubles with
 /// each retry ("full jitter"). The pause is never shorter than the response's `Retry-After`. If the

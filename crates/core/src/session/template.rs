@@ -1,6 +1,8 @@
 //! The template for the requests of an exchange.
 
-use http::header::{AUTHORIZATION, HOST, HeaderMap, PROXY_AUTHORIZATION};
+use http::header::{
+    AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, IF_RANGE, PROXY_AUTHORIZATION, RANGE,
+};
 use http::uri::Scheme;
 use http::{Method, Request};
 
@@ -58,6 +60,24 @@ impl RequestTemplate {
     /// Returns whether the last request lacks cookies, because the client cannot send them.
     pub(crate) fn omits_cookies(&self) -> bool {
         self.omits_cookies
+    }
+
+    /// Returns whether the request asks for a part of the body.
+    pub(crate) fn has_range(&self) -> bool {
+        let headers = self.request.headers();
+        headers.contains_key(RANGE) || headers.contains_key(IF_RANGE)
+    }
+
+    /// Sets `Range` and `If-Range`, or removes them. The caller's request must not contain them.
+    pub(crate) fn set_range(&mut self, range: Option<[(HeaderName, HeaderValue); 2]>) {
+        let headers = self.request.headers_mut();
+        match range {
+            Some(range) => headers.extend(range),
+            None => {
+                headers.remove(RANGE);
+                headers.remove(IF_RANGE);
+            }
+        }
     }
 
     /// Makes the next attempt use a new connection.

@@ -97,12 +97,6 @@ impl ExchangeTimer {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Drops the timer and removes the exchange from the registry of requests in flight.
-    pub(crate) fn stop(&mut self) {
-        self.sleep = None;
-        self.guard.end();
-    }
-
     pub(crate) fn now(&self) -> Instant {
         self.guard.runtime().now()
     }
