@@ -433,6 +433,173 @@ fn the_timeout_and_the_retry_budget_limit_the_retries_of_a_body() {
     assert_eq!(*requests.lock().unwrap(), 1);
 }
 
+/// Returns a session whose requests get the responses in this order.
+fn script(
+    responses: impl IntoIterator<Item = http::Response<Body>>,
+) -> (Virtual, Mock, SessionBuilder) {
+    let runtime = Virtual::new();
+    let mock = Mock::new(runtime.clone());
+    for response in responses {
+        let response = Mutex::new(Some(response));
+        let reply = Reply::from_fn(move |_| ready(Ok(response.lock().unwrap().take().unwrap())));
+        mock.on(When::any(), reply);
+    }
+    let retry = Retry::new(9).delays(Duration::ZERO, Duration::ZERO);
+    let session = mock.session().retry(retry.budget(None));
+    (runtime, mock, session)
+}
+
+/// A body of unknown length, which ends with an error if it is cut.
+fn unsized_body(content: &'static str, is_cut: bool) -> Body {
+    let end = is_cut.then(|| Err(std::io::Error::other("cut")));
+    Body::from_stream(stream::iter([Ok(content)].into_iter().chain(end)))
+}
+
+fn response(status: u16, headers: &[(&str, &str)], body: Body) -> http::Response<Body> {
+    let mut response = http::Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    response.body(body).unwrap()
+}
+
+#[test]
+fn a_part_without_the_total_length_is_not_taken_for_the_rest() {
+    let tag = ("etag", "\"0\"");
+    let part = [tag, ("content-range", "bytes 5-9/*")];
+    let (runtime, mock, session) = script([
+        response(200, &[tag], unsized_body("01234", true)),
+        response(206, &part, unsized_body("56789", false)),
+        response(200, &[tag], unsized_body("0123456789abc", false)),
+    ]);
+    let session = session.build().unwrap();
+    let text = runtime.block_on(session.get("http://host/").text());
+    assert_eq!(text.unwrap(), "0123456789abc");
+    assert_eq!(mock.requests().len(), 3);
+}
+
+#[test]
+fn a_part_that_is_longer_than_declared_is_an_error() {
+    let tag = ("etag", "\"0\"");
+    let part = [tag, ("content-range", "bytes 5-9/10")];
+    let (runtime, _mock, session) = script([
+        response(200, &[tag], unsized_body("01234", true)),
+        response(206, &part, unsized_body("56789abc", false)),
+    ]);
+    let session = session.build().unwrap();
+    let error = runtime
+        .block_on(session.get("http://host/").text())
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+}
+
+#[test]
+fn a_body_does_not_start_again_for_a_reader_that_uses_chunks_at_once() {
+    for uses_stream in [true, false] {
+        let (runtime, mock, session) = script([response(200, &[], unsized_body("01234", true))]);
+        let session = session.build().unwrap();
+        let rest = runtime.block_on(async {
+            let mut response = session.get("http://host/").send().await?;
+            let part = response.chunk_or_restart().await?.unwrap();
+            assert_eq!(part, ChunkOrRestart::Chunk("01234".into()));
+            match uses_stream {
+                true => response
+                    .into_stream()
+                    .try_collect::<Vec<_>>()
+                    .await
+                    .map(|_| ()),
+                false => response.bytes().await.map(|_| ()),
+            }
+        });
+        assert_eq!(rest.unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(mock.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_body_with_another_coding_or_range_does_not_continue_the_first_one() {
+    let gzip = [("content-encoding", "gzip")];
+    let (runtime, _mock, session) = script([
+        response(200, &gzip, unsized_body("01234", true)),
+        response(200, &[], unsized_body("0123456789", false)),
+    ]);
+    let session = session.decompress(false).build().unwrap();
+    let error = runtime
+        .block_on(session.get("http://host/").bytes())
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    let range = |range| [("content-range", range)];
+    for (second, succeeds) in [("bytes 2-5/9", true), ("bytes 2-5/8", false)] {
+        let (runtime, mock, session) = script([
+            response(206, &range("bytes 2-5/9"), unsized_body("23", true)),
+            response(206, &range(second), unsized_body("2345", false)),
+        ]);
+        let session = session.build().unwrap();
+        let request = session.get("http://host/").header("range", "bytes=2-5");
+        assert_eq!(runtime.block_on(request.text()).is_ok(), succeeds);
+        // The caller's range is sent again.
+        let ranges = mock.requests();
+        assert!(
+            ranges
+                .iter()
+                .all(|request| request.headers[RANGE] == "bytes=2-5")
+        );
+        assert_eq!(ranges.len(), 2);
+    }
+}
+
+#[test]
+fn a_redirect_during_a_retry_is_followed_once() {
+    let tag = ("etag", "\"0\"");
+    let (runtime, mock, session) = script([
+        response(302, &[("location", "http://a/")], Body::empty()),
+        response(200, &[tag], unsized_body("01", true)),
+        response(307, &[("location", "http://b/")], Body::empty()),
+        response(
+            206,
+            &[tag, ("content-range", "bytes 2-4/6")],
+            unsized_body("234", false),
+        ),
+        response(
+            206,
+            &[tag, ("content-range", "bytes 5-5/6")],
+            unsized_body("", true),
+        ),
+        response(404, &[], Body::empty()),
+    ]);
+    let session = session.build().unwrap();
+    let request = session
+        .get("http://first/")
+        .header("authorization", "secret");
+    let error = runtime.block_on(request.text()).unwrap_err();
+    // The requests after the redirect go to its target, without the credentials.
+    mock.assert_requests([
+        "GET http://first/",
+        "GET http://a/",
+        "GET http://a/",
+        "GET http://b/",
+        "GET http://b/",
+        "GET http://b/",
+    ]);
+    assert_eq!((error.redirects(), error.attempts()), (2, 6));
+    assert_eq!(error.kind(), ErrorKind::Io);
+}
+
+#[test]
+fn retries_of_bodies_do_not_refill_the_budget() {
+    let responses = (0..20).map(|_| response(200, &[], unsized_body("01", true)));
+    let (runtime, mock, session) = script(responses);
+    let retry = Retry::new(15).delays(Duration::ZERO, Duration::ZERO);
+    let budget = inflight_core::RetryBudget::new(5, 100);
+    let session = session.retry(retry.budget(budget)).build().unwrap();
+    let error = runtime
+        .block_on(session.get("http://host/").bytes())
+        .unwrap_err();
+    assert!(error.is_retry_budget_exhausted());
+    assert_eq!((mock.requests().len(), error.attempts()), (6, 6));
+    std::mem::forget(mock);
+}
+
 #[test]
 fn a_dropped_body_ends_the_retry() {
     let (runtime, session, requests) = start(Ranges, 5);

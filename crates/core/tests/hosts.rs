@@ -89,6 +89,26 @@ fn max_rate_per_host_separates_the_starts_of_requests_to_one_host() {
     assert_eq!(log.times("b"), [Duration::ZERO]);
 }
 
+#[test]
+fn the_wait_for_the_rate_of_a_host_may_be_longer_than_the_timeout() {
+    let (log, session) = Log::new(|_| page(Duration::ZERO));
+    let session = session.max_rate_per_host(1, 10 * SECOND).timeout(SECOND);
+    let session = session.build().unwrap();
+    let pages = (0..3).map(|n| session.get(format!("http://a/{n}")).text());
+    log.runtime.block_on(gather(pages).all()).unwrap();
+    assert_eq!(log.runtime.elapsed(), 20 * SECOND);
+}
+
+#[test]
+fn a_request_whose_deadline_has_passed_is_not_sent() {
+    let (log, session) = Log::new(|_| page(Duration::ZERO));
+    let session = session.build().unwrap();
+    let request = session.post("http://a/").deadline(log.runtime.now());
+    let error = log.runtime.block_on(request.send()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Deadline);
+    assert_eq!(log.times("a"), []);
+}
+
 /// Responds with 503 and `Retry-After: 60` to the first request to `/busy`.
 fn busy_once() -> impl Fn(&Url) -> Answer + Send + Sync + 'static {
     let is_first = Mutex::new(true);

@@ -301,7 +301,6 @@ async fn retry_waits_for_retry_after(context: Context) -> Result {
 
 /// After a Retry-After, no other request to the host starts before its time has passed.
 #[apply(case!)]
-#[marks(tests_core)]
 async fn retry_after_delays_the_whole_host(context: Context) -> Result {
     let arrivals: Arc<Mutex<Vec<Instant>>> = Arc::default();
     let times = arrivals.clone();
@@ -336,7 +335,6 @@ async fn retry_after_delays_the_whole_host(context: Context) -> Result {
 
 /// The requests to one host start at the rate of max_rate_per_host, and requests to other hosts do not wait.
 #[apply(case!)]
-#[marks(tests_core)]
 async fn max_rate_per_host_is_never_exceeded(context: Context) -> Result {
     const INTERVAL: Duration = Duration::from_millis(50);
     let arrivals: Arc<Mutex<Vec<Instant>>> = Arc::default();

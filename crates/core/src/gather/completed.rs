@@ -222,6 +222,7 @@ where
         // Polls `until` first, because no input may be pulled once `until` has completed.
         if self.state != InputState::CutOff && !is_over && self.until.as_mut().poll(cx).is_ready() {
             let was_open = self.state == InputState::Open;
+            let has_rest = was_open && exact_len(self.input.remaining()) != Some(0);
             self.state = InputState::CutOff;
             // Finished jobs keep their results. The other jobs are cancelled and get an error.
             self.remaining.append(&mut self.finished);
@@ -239,7 +240,7 @@ where
             if was_open {
                 self.never_started = exact_len(self.input.remaining());
             }
-            self.is_cut_off = self.never_started != Some(0) || self.remaining.len() > finished;
+            self.is_cut_off = has_rest || self.remaining.len() > finished;
         }
         if self.state == InputState::CutOff {
             return Poll::Ready(self.remaining.pop_front());

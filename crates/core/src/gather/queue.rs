@@ -177,7 +177,8 @@ where
         let state = self.queue.lock();
         let len = state.items.len();
         // Handles may add more items.
-        (len, (state.handles == 0).then_some(len))
+        let is_exact = state.handles == 0 || state.has_ended;
+        (len, is_exact.then_some(len))
     }
 
     fn output<R>(item: T, value: R) -> (T, R) {

@@ -48,6 +48,17 @@ pub enum ChunkOrRestart {
     Restart,
 }
 
+/// Whether a body may start again from its first byte if its transfer fails.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Restarts {
+    /// The reader uses each chunk at once.
+    Forbidden,
+    /// The reader can discard the chunks that it reads from now on.
+    IfUnread,
+    /// The reader can discard all chunks that it has read since the body last allowed restarts.
+    Allowed,
+}
+
 /// A body that is produced while it is read.
 pub(crate) trait BodySource: Send + Sync {
     /// Returns the next frame, or `None` at the end.
@@ -66,8 +77,8 @@ pub(crate) trait BodySource: Send + Sync {
         None
     }
 
-    /// See [`Body::allow_restart`].
-    fn allow_restart(self: Pin<&mut Self>) {}
+    /// See [`Body::set_restarts`].
+    fn set_restarts(self: Pin<&mut Self>, _: Restarts) {}
 
     /// Returns `true` once after each restart. The source first returns an empty frame.
     fn has_restarted(self: Pin<&mut Self>) -> bool {
@@ -173,11 +184,11 @@ impl Body {
         Self(Kind::Streamed(Box::pin(source)))
     }
 
-    /// Allows the body to start again from its first byte if its transfer fails. The caller must then read it
-    /// with [`poll_part`](Self::poll_part).
-    pub(crate) fn allow_restart(&mut self) {
+    /// Sets whether the body may start again from its first byte if its transfer fails. The caller must then
+    /// read it with [`poll_part`](Self::poll_part).
+    pub(crate) fn set_restarts(&mut self, restarts: Restarts) {
         if let Kind::Streamed(body) = &mut self.0 {
-            body.as_mut().allow_restart();
+            body.as_mut().set_restarts(restarts);
         }
     }
 
@@ -255,10 +266,10 @@ impl Body {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Error>>> {
+        self.set_restarts(Restarts::Forbidden);
         loop {
             match ready!(self.poll_part(cx)?) {
                 Some(ChunkOrRestart::Chunk(chunk)) => return Poll::Ready(Some(Ok(chunk))),
-                // Without `allow_restart`, a body does not restart.
                 Some(ChunkOrRestart::Restart) => {}
                 None => return Poll::Ready(None),
             }
@@ -299,7 +310,7 @@ impl Body {
         limit: u64,
     ) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
         let mut body = self;
-        body.allow_restart();
+        body.set_restarts(Restarts::IfUnread);
         let mut collector = Collector {
             body,
             limit,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::message::body::{Body, BodySource, ChunkOrRestart, PolledFrame, Reader};
+use crate::message::body::{Body, BodySource, ChunkOrRestart, PolledFrame, Reader, Restarts};
 
 /// The largest number of bytes in a chunk. Larger chunks are split, so that a body in memory reports
 /// its progress in several steps.
@@ -152,8 +152,8 @@ impl BodySource for ProgressBody {
         left
     }
 
-    fn allow_restart(mut self: Pin<&mut Self>) {
-        self.body.allow_restart();
+    fn set_restarts(mut self: Pin<&mut Self>, restarts: Restarts) {
+        self.body.set_restarts(restarts);
     }
 
     fn has_restarted(mut self: Pin<&mut Self>) -> bool {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::error::{Error, ErrorKind};
-use crate::message::body::{Body, ChunkOrRestart};
+use crate::message::body::{Body, ChunkOrRestart, Restarts};
 use crate::message::charset;
 use crate::message::progress::{Progress, ProgressCallback};
 use crate::message::target::Target;
@@ -292,7 +292,7 @@ impl Response {
     /// Dropping the future loses no data.
     pub async fn chunk_or_restart(&mut self) -> Result<Option<ChunkOrRestart>, Error> {
         let body = self.inner.body_mut();
-        body.allow_restart();
+        body.set_restarts(Restarts::Allowed);
         match poll_fn(|cx| body.poll_part(cx)).await {
             Ok(part) => Ok(part),
             Err(error) => Err(self.add_url(error)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::exchange::{Exchange, Head};
@@ -16,6 +16,7 @@ use super::timer::{ExchangeTimer, Interrupt, PhaseLimit};
 use crate::download::representation::{RangeReply, Representation};
 use crate::error::{Error, Phase};
 use crate::message::body::Body;
+use crate::message::response::Redirect;
 use crate::message::target::{Origin, Target};
 use crate::observe::{ObservedExchange, Step};
 
@@ -28,6 +29,8 @@ pub(super) struct Transfer {
     pub(super) permits: Permits,
     /// When the attempt times out.
     pub(super) attempt_end: Option<Instant>,
+    /// The position at which the bytes must have ended, if it is known.
+    pub(super) last_byte: Option<u64>,
     pub(super) observed: Option<Box<ObservedExchange>>,
     /// `None` if the request is not retried.
     pub(super) retry: Option<Box<BodyRetry>>,
@@ -53,7 +56,9 @@ impl Transfer {
 pub(super) struct BodyRetry {
     policy: Arc<RequestPolicy>,
     template: RequestTemplate,
+    /// The URL of the last response.
     target: Target,
+    redirects: usize,
     retries: Option<Box<RetryPlan>>,
     attempts: u32,
     first: FirstResponse,
@@ -64,6 +69,8 @@ struct FirstResponse {
     status: StatusCode,
     content_type: Option<HeaderValue>,
     content_encoding: Option<HeaderValue>,
+    /// The range of the response, if the caller has requested one.
+    content_range: Option<HeaderValue>,
     /// What identifies the bytes. `None` if a request cannot ask for the rest of them, for example because the
     /// session decodes the body.
     representation: Option<Representation>,
@@ -109,25 +116,36 @@ impl BodyRetry {
         policy: &Arc<RequestPolicy>,
         template: RequestTemplate,
         target: &Target,
-        retries: Option<Box<RetryPlan>>,
-        attempts: u32,
         head: &Head,
         has_coding: bool,
-    ) -> Box<Self> {
+    ) -> Self {
         let first = FirstResponse {
             status: head.status(),
             content_type: head.headers().get(CONTENT_TYPE).cloned(),
             content_encoding: head.headers().get(CONTENT_ENCODING).cloned(),
+            content_range: head.headers().get(CONTENT_RANGE).cloned(),
             representation: representation(&template, head).filter(|_| !has_coding),
         };
-        Box::new(Self {
+        Self {
             policy: policy.clone(),
             template,
             target: target.clone(),
-            retries,
-            attempts,
+            redirects: 0,
+            retries: None,
+            attempts: 0,
             first,
-        })
+        }
+    }
+
+    /// Sets what the request has used so far.
+    pub(super) fn with_history(
+        mut self,
+        redirects: usize,
+        attempts: u32,
+        retries: Option<Box<RetryPlan>>,
+    ) -> Self {
+        (self.redirects, self.attempts, self.retries) = (redirects, attempts, retries);
+        self
     }
 
     /// Returns the length of the whole body, if a request can ask for its rest.
@@ -144,8 +162,9 @@ impl BodyRetry {
         timer: &ExchangeTimer,
         observed: Option<&ObservedExchange>,
     ) -> Result<PlannedRetry, Error> {
+        let error = error.with_history(self.redirects, self.attempts);
         let is_lost = received.bytes > 0 && !received.may_discard;
-        if is_lost && self.first.representation.is_none() {
+        if is_lost && self.first.representation.is_none() || !self.template.can_be_sent() {
             return Err(error);
         }
         let retry = &self.policy.retry;
@@ -205,7 +224,8 @@ impl PlannedRetry {
         let BodyRetry {
             policy,
             template,
-            target,
+            mut target,
+            mut redirects,
             retries,
             attempts,
             mut first,
@@ -220,6 +240,7 @@ impl PlannedRetry {
             permits: Permits::default(),
             head: Head::default(),
             has_coding: false,
+            is_body_retry: true,
             attempts,
             retries,
             is_retry_budget_exhausted: false,
@@ -231,7 +252,14 @@ impl PlannedRetry {
             error: error_of_body,
         });
         let continued = match exchange.timer.sleep_until(resume, None).await {
-            Ok(()) => first.request_rest(&mut exchange, &target, received).await,
+            Ok(()) => {
+                let mut history = Vec::new();
+                let requested =
+                    first.request_rest(&mut exchange, &mut target, &mut history, received);
+                let continued = requested.await;
+                redirects += history.len();
+                continued
+            }
             Err(interrupt) => Err(Some(interrupt)),
         };
         let Exchange {
@@ -247,11 +275,12 @@ impl PlannedRetry {
             ..
         } = exchange;
         match continued {
-            Ok(continuation) => {
+            Ok((continuation, last_byte)) => {
                 let retry = BodyRetry {
                     policy,
                     template,
                     target,
+                    redirects,
                     retries,
                     attempts,
                     first,
@@ -262,6 +291,7 @@ impl PlannedRetry {
                     timer,
                     permits,
                     attempt_end,
+                    last_byte: last_byte.or_else(|| retry.total()),
                     observed,
                     retry: Some(Box::new(retry)),
                 };
@@ -270,7 +300,7 @@ impl PlannedRetry {
             Err(last) => {
                 let error = target.add_url(last.unwrap_or(error));
                 let error = error
-                    .with_history(0, attempts)
+                    .with_history(redirects, attempts)
                     .with_retry_budget_exhausted(is_retry_budget_exhausted);
                 Err(Failed { error, observed })
             }
@@ -279,33 +309,39 @@ impl PlannedRetry {
 }
 
 impl FirstResponse {
-    /// Sends requests until a response continues the body. An error is `None` if the server responded, but
-    /// not with the same body.
+    /// Sends requests until a response continues the body. Also returns where the response ends, if it is a
+    /// part. An error is `None` if the server responded, but not with the same body.
     async fn request_rest(
         &mut self,
         exchange: &mut Exchange<'_>,
-        target: &Target,
+        target: &mut Target,
+        history: &mut Vec<Redirect>,
         received: Received,
-    ) -> Result<Continuation, Option<Error>> {
+    ) -> Result<(Continuation, Option<u64>), Option<Error>> {
         let known = self.representation.take().filter(|_| received.bytes > 0);
         let mut range = known.as_ref().map(|known| (known, received.bytes));
         loop {
-            let fields = range.map(|(known, position)| known.range_from(position));
-            exchange.template.set_range(fields.transpose()?);
+            if let Some((known, position)) = range {
+                exchange.template.set_range(known.range_from(position)?);
+            }
             exchange.head = Head::default();
-            let mut target = target.clone();
-            let sent = exchange.run(&mut target, &mut Vec::new()).await;
-            exchange.template.set_range(None);
+            let sent = exchange.run(target, history).await;
+            if range.is_some() {
+                exchange.template.remove_range();
+            }
             sent?;
             let head = &exchange.head;
             match RangeReply::classify(head, range) {
-                RangeReply::Part { total, .. } if self.has_same_coding(head.headers()) => {
+                // Without the total length, the end of the part could be mistaken for that of the body.
+                RangeReply::Part { end, total }
+                    if total.is_some() && self.has_same_coding(head) =>
+                {
                     self.representation = known.map(|known| Representation { total, ..known });
-                    return Ok(Continuation::Continue);
+                    return Ok((Continuation::Continue, Some(end)));
                 }
                 RangeReply::Complete => {
                     exchange.head = Head::new(Body::empty());
-                    return Ok(Continuation::Continue);
+                    return Ok((Continuation::Continue, Some(received.bytes)));
                 }
                 // Requests the whole body once.
                 RangeReply::Part { .. } | RangeReply::Mismatch if range.is_some() => range = None,
@@ -315,7 +351,7 @@ impl FirstResponse {
                     let found = found.filter(|_| !exchange.has_coding);
                     let continuation = self.restart(head, received, known, found.as_ref());
                     self.representation = found;
-                    return continuation.ok_or(None);
+                    return continuation.map(|how| (how, None)).ok_or(None);
                 }
             }
         }
@@ -331,7 +367,9 @@ impl FirstResponse {
     ) -> Option<Continuation> {
         // The caller has the head of the first response, which determines the meaning of the body.
         let is_same_kind = head.status() == self.status
-            && head.headers().get(CONTENT_TYPE) == self.content_type.as_ref();
+            && head.headers().get(CONTENT_TYPE) == self.content_type.as_ref()
+            && head.headers().get(CONTENT_RANGE) == self.content_range.as_ref()
+            && self.has_same_coding(head);
         if !is_same_kind {
             return None;
         }
@@ -347,7 +385,7 @@ impl FirstResponse {
         is_same.then_some(Continuation::Repeat)
     }
 
-    fn has_same_coding(&self, head: &HeaderMap) -> bool {
-        head.get(CONTENT_ENCODING) == self.content_encoding.as_ref()
+    fn has_same_coding(&self, head: &Head) -> bool {
+        head.headers().get(CONTENT_ENCODING) == self.content_encoding.as_ref()
     }
 }

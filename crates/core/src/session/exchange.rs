@@ -59,6 +59,8 @@ pub(super) struct Exchange<'a> {
     pub(super) head: Head,
     /// Whether the body of `head` is decoded.
     pub(super) has_coding: bool,
+    /// Whether the exchange requests a body again. The retry has already been taken from the budget.
+    pub(super) is_body_retry: bool,
     pub(super) attempts: u32,
     /// The retries that the request has left. All its redirects share them.
     pub(super) retries: Option<Box<RetryPlan>>,
@@ -138,7 +140,9 @@ impl Exchange<'_> {
         let mut resends = Resends::default();
         let retry = &self.policy.retry;
         let origin = (!retry.is_off()).then(|| Origin::of(target.uri()));
-        if let Some(origin) = &origin {
+        if let Some(origin) = &origin
+            && !self.is_body_retry
+        {
             session.budgets.deposit(origin, retry);
         }
         loop {
@@ -243,6 +247,8 @@ impl Exchange<'_> {
         let session = self.session;
         // Connections of a runtime that has ended must not be used.
         session.runtime.check_running()?;
+        // A client may send the request before the timer is polled for the first time.
+        self.timer.check_deadline()?;
         self.attempts += 1;
         let policy = self.policy;
         let attempt = self.timer.limit(policy.attempt_timeout, Phase::Head);

@@ -25,8 +25,16 @@ pub(crate) struct HostState {
     /// A semaphore with one permit, so that requests start in order. `None` if the rate has no limit.
     pub(super) turn: Option<Arc<FairSemaphore>>,
     interval: Option<Duration>,
-    /// The time before which no request may start.
-    next_start: Mutex<Option<Instant>>,
+    starts: Mutex<Starts>,
+}
+
+/// When the next request may start.
+#[derive(Clone, Copy, Default)]
+struct Starts {
+    /// After the interval since the last start.
+    by_rate: Option<Instant>,
+    /// After the pause that the host has asked for.
+    by_pause: Option<Instant>,
 }
 
 impl Hosts {
@@ -51,15 +59,19 @@ impl Hosts {
             return None;
         }
         let mut states = self.lock();
-        if let Some(state) = states.get(origin) {
-            return Some(state.clone());
+        if self.max_in_flight.is_some() || self.interval.is_some() {
+            return match states.get(origin) {
+                Some(state) => Some(state.clone()),
+                None => Some(self.insert(&mut states, origin, now)),
+            };
         }
-        if self.max_in_flight.is_none() && self.interval.is_none() {
-            states.retain(|_, state| state.is_in_use(now));
+        let state = states.get(origin)?.clone();
+        if state.next_start(now).is_none() {
+            states.remove(origin);
             self.has_pauses.store(!states.is_empty(), Ordering::Relaxed);
             return None;
         }
-        Some(self.insert(&mut states, origin, now))
+        Some(state)
     }
 
     /// Lets no request to the host start before `until`.
@@ -69,8 +81,8 @@ impl Hosts {
             Some(state) => state.clone(),
             None => self.insert(&mut states, origin, now),
         };
-        let mut next_start = state.lock();
-        *next_start = (*next_start).max(Some(until));
+        let mut starts = state.lock();
+        starts.by_pause = starts.by_pause.max(Some(until));
         self.has_pauses.store(true, Ordering::Relaxed);
     }
 
@@ -88,7 +100,7 @@ impl Hosts {
             in_flight: self.max_in_flight.map(FairSemaphore::new),
             turn: self.interval.map(|_| FairSemaphore::new(1)),
             interval: self.interval,
-            next_start: Mutex::new(None),
+            starts: Mutex::default(),
         });
         states.insert(origin.clone(), state.clone());
         state
@@ -102,16 +114,30 @@ impl Hosts {
 impl HostState {
     /// Returns when the next request may start, unless it may start now.
     pub(super) fn next_start(&self, now: Instant) -> Option<Instant> {
-        self.lock().filter(|start| *start > now)
+        let starts = *self.lock();
+        starts.by_rate.max(starts.by_pause).filter(|at| *at > now)
+    }
+
+    /// Returns the end of the pause that the host has asked for, unless it is over.
+    pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.lock().by_pause.filter(|at| *at > now)
     }
 
     /// Records that a request starts. Returns `false` if it may not start yet.
     pub(super) fn start(&self, now: Instant) -> bool {
-        let mut next_start = self.lock();
-        if next_start.is_some_and(|start| start > now) {
+        let mut starts = self.lock();
+        if starts
+            .by_rate
+            .max(starts.by_pause)
+            .is_some_and(|at| at > now)
+        {
             return false;
         }
-        *next_start = self.interval.and_then(|interval| now.checked_add(interval));
+        let next = self.interval.and_then(|interval| now.checked_add(interval));
+        *starts = Starts {
+            by_rate: next,
+            by_pause: None,
+        };
         true
     }
 
@@ -123,9 +149,7 @@ impl HostState {
             || semaphores.any(|semaphore| Arc::strong_count(semaphore) > 1)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.next_start
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Starts> {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,7 +16,7 @@ use super::state::SessionState;
 use super::timer::{ExchangeTimer, PhaseLimit};
 use crate::backend::fetch::BoxFuture;
 use crate::error::{Error, ErrorKind};
-use crate::message::body::{Body, BodySource, PolledFrame};
+use crate::message::body::{Body, BodySource, PolledFrame, Restarts};
 use crate::observe::ObservedExchange;
 
 /// The body of a response. It fails when a timeout passes, the session is closed, or the runtime ends.
@@ -37,6 +37,10 @@ pub(crate) struct LimitedBody {
     session: Arc<SessionState>,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all bodies are in this state, and a body is in a box already"
+)]
 enum State {
     Transferring(Transfer),
     Retrying(Retrying),
@@ -180,6 +184,23 @@ impl LimitedBody {
         Ok(())
     }
 
+    fn has_too_many_bytes(&self) -> bool {
+        let last = match &self.state {
+            State::Transferring(transfer) => transfer.last_byte,
+            _ => None,
+        };
+        last.is_some_and(|last| self.received.bytes > last)
+    }
+
+    fn fail_too_long(&mut self) -> Error {
+        let State::Transferring(transfer) = std::mem::replace(&mut self.state, State::Ended) else {
+            return Error::new(ErrorKind::Protocol);
+        };
+        let error = Error::new(ErrorKind::Protocol)
+            .with_context("the body is longer than the server declared");
+        self.fail(error, transfer.observed)
+    }
+
     fn has_all_bytes(&self) -> bool {
         let total = match &self.state {
             State::Transferring(transfer) => {
@@ -253,6 +274,9 @@ impl BodySource for LimitedBody {
                         let Some(frame) = this.receive(frame) else {
                             continue;
                         };
+                        if this.has_too_many_bytes() {
+                            return Poll::Ready(Some(Err(this.fail_too_long())));
+                        }
                         if this.is_over() {
                             this.finish();
                         }
@@ -277,8 +301,13 @@ impl BodySource for LimitedBody {
         }
     }
 
-    fn allow_restart(mut self: Pin<&mut Self>) {
-        self.received.may_discard |= self.received.bytes == 0;
+    fn set_restarts(mut self: Pin<&mut Self>, restarts: Restarts) {
+        let is_unread = self.received.bytes == 0;
+        self.received.may_discard = match restarts {
+            Restarts::Forbidden => false,
+            Restarts::IfUnread => is_unread,
+            Restarts::Allowed => is_unread || self.received.may_discard,
+        };
     }
 
     fn has_restarted(mut self: Pin<&mut Self>) -> bool {

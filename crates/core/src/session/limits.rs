@@ -103,7 +103,7 @@ impl Limits {
                 rate.wait(timer, limit).await?;
             }
             // The host may have been paused meanwhile.
-            host = host.or_else(|| self.hosts.state(&origin, timer.now()));
+            host = self.hosts.state(&origin, timer.now());
             if host.as_ref().is_none_or(|host| host.start(timer.now())) {
                 return Ok(());
             }
@@ -138,7 +138,7 @@ async fn acquire_host(
     Ok(())
 }
 
-/// Waits until a request to the host may start. Fails at once if that takes longer than `timeout`.
+/// Waits until a request to the host may start. Fails at once if the host is paused for longer than `timeout`.
 async fn wait_for_start(
     host: &HostState,
     timer: &mut ExchangeTimer,
@@ -146,12 +146,14 @@ async fn wait_for_start(
     timeout: Option<Duration>,
 ) -> Result<(), Error> {
     while let Some(start) = host.next_start(timer.now()) {
-        let left = start.saturating_duration_since(timer.now());
-        if timeout.is_some_and(|timeout| left > timeout) {
+        let now = timer.now();
+        let pause = host.paused_until(now);
+        let pause = pause.map_or(Duration::ZERO, |end| end.saturating_duration_since(now));
+        if timeout.is_some_and(|timeout| pause > timeout) {
             return Err(Error::timeout(Phase::Queue).with_context(format!(
-                "requests to this host have to wait for {} s, because of the rate limit or of a \
-                 Retry-After: set a longer timeout",
-                left.as_secs()
+                "the server has asked for no more requests within {} s (Retry-After), which is \
+                 longer than the timeout",
+                pause.as_secs()
             )));
         }
         timer.sleep_until(start, limit).await?;

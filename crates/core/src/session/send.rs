@@ -56,6 +56,7 @@ pub(crate) async fn exchange(
         permits: Permits::default(),
         head: Head::default(),
         has_coding: false,
+        is_body_retry: false,
         attempts: 0,
         retries: None,
         is_retry_budget_exhausted: false,
@@ -82,10 +83,8 @@ pub(crate) async fn exchange(
                 let may_retry =
                     policy.retries_bodies && !policy.retry.is_off() && template.can_be_sent();
                 let retry = may_retry.then(|| {
-                    let head = &response;
-                    BodyRetry::new(
-                        &policy, template, &target, retries, attempts, head, has_coding,
-                    )
+                    let retry = BodyRetry::new(&policy, template, &target, &response, has_coding);
+                    Box::new(retry.with_history(history.len(), attempts, retries))
                 });
                 let transfer = Transfer {
                     status: response.status(),
@@ -93,6 +92,7 @@ pub(crate) async fn exchange(
                     timer,
                     permits,
                     attempt_end,
+                    last_byte: retry.as_ref().and_then(|retry| retry.total()),
                     observed,
                     retry,
                 };

@@ -68,16 +68,15 @@ impl RequestTemplate {
         headers.contains_key(RANGE) || headers.contains_key(IF_RANGE)
     }
 
-    /// Sets `Range` and `If-Range`, or removes them. The caller's request must not contain them.
-    pub(crate) fn set_range(&mut self, range: Option<[(HeaderName, HeaderValue); 2]>) {
+    /// Sets `Range` and `If-Range`. The caller's request must not contain them.
+    pub(crate) fn set_range(&mut self, range: [(HeaderName, HeaderValue); 2]) {
+        self.request.headers_mut().extend(range);
+    }
+
+    pub(crate) fn remove_range(&mut self) {
         let headers = self.request.headers_mut();
-        match range {
-            Some(range) => headers.extend(range),
-            None => {
-                headers.remove(RANGE);
-                headers.remove(IF_RANGE);
-            }
-        }
+        headers.remove(RANGE);
+        headers.remove(IF_RANGE);
     }
 
     /// Makes the next attempt use a new connection.

@@ -112,6 +112,14 @@ impl ExchangeTimer {
         Some((self.now().checked_add(timeout)?, phase))
     }
 
+    /// Fails if the caller's deadline has passed.
+    pub(crate) fn check_deadline(&self) -> Result<(), Interrupt> {
+        match self.deadline {
+            Some(deadline) if self.now() >= deadline => Err(Interrupt::Deadline),
+            _ => Ok(()),
+        }
+    }
+
     /// Changes a client's timeout to the error of the deadline, if the client timed out at the deadline.
     pub(crate) fn attribute(&self, error: Error) -> Error {
         match self.end() {
