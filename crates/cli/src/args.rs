@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -69,20 +69,6 @@ pub(crate) struct Get {
     /// The URL to fetch
     pub(crate) url: String,
 
-    /// The request method [default: GET, or POST with -d]
-    #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = parse_method)]
-    pub(crate) method: Option<Method>,
-
-    /// A request header; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-
-    /// The request body: this text, the contents of @FILE, or standard input with @-
-    ///
-    /// The Content-Type is application/x-www-form-urlencoded unless -H sets it.
-    #[arg(short, long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
-    pub(crate) data: Option<String>,
-
     /// Write the status line and the headers of the response before its body
     #[arg(short, long)]
     pub(crate) include: bool,
@@ -113,6 +99,7 @@ Examples:
   inflight gather --input urls.txt --limit 50 --deadline 2m --output pages
   inflight gather --input urls.txt --rate 20 --timeout 10
   inflight gather --input urls.txt --per-host 6 --host-rate 5
+  inflight gather --input urls.txt -H 'Authorization: Bearer secret' --user-agent 'my-crawler/1.0'
   generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
 
 The input has one URL per line. Blank lines and lines that start with # are skipped. The input is
@@ -121,7 +108,9 @@ one failed result.
 
 With --format jsonl, each result is one line with a JSON object:
   {\"index\":0,\"url\":\"http://...\",\"final_url\":\"http://...\",\"status\":200,\"version\":\"HTTP/1.1\",
-   \"bytes\":12,\"elapsed_ms\":103.2,\"attempts\":1,\"redirects\":0,\"sha256\":null,\"error\":null}
+   \"bytes\":12,\"elapsed_ms\":103.2,\"attempts\":1,\"redirects\":0,\"sha256\":null,
+   \"queued_ms\":0.1,\"error\":null}
+elapsed_ms counts from the moment at which the request may start. queued_ms is the wait before.
 For a failed request, error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"...\"}. phase is null
 unless kind is timeout. attempts is 0 for a URL that was never requested.
 
@@ -200,11 +189,38 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "N", value_parser = parse_workers, allow_negative_numbers = true)]
     pub(crate) workers: Option<NonZeroUsize>,
 
+    /// The request method [default: GET, or POST with -d]
+    #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = parse_method)]
+    pub(crate) method: Option<Method>,
+
+    /// A request header; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// The body of each request: this text, the contents of @FILE, or standard input with @-
+    ///
+    /// The Content-Type is application/x-www-form-urlencoded unless -H sets it.
+    #[arg(short, long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
+    pub(crate) data: Option<String>,
+
+    /// Send these credentials with each request (basic authentication)
+    #[arg(long, value_name = "NAME[:PASSWORD]")]
+    pub(crate) user: Option<String>,
+
+    /// The User-Agent header [default: the name and version of this program]
+    #[arg(long, value_name = "TEXT", value_parser = parse_value)]
+    pub(crate) user_agent: Option<HeaderValue>,
+
     /// The time limit for one request, such as 300ms, 5s or 2m; a number without a unit is in seconds.
     /// It covers everything from the start of the request to the end of the body, including retries. It
     /// does not include waits because of --per-host, --rate and --host-rate
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
+
+    /// The time limit for the wait because of --per-host, --rate and --host-rate, and of a server's
+    /// Retry-After [default: no limit]
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    pub(crate) queue_timeout: Option<Duration>,
 
     /// The time limit for opening a connection, including the DNS lookup
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
@@ -239,6 +255,22 @@ pub(crate) struct RequestArgs {
     /// still sets the scheme, the Host header and the path
     #[arg(long, value_name = "PATH", conflicts_with = "proxy")]
     pub(crate) unix_socket: Option<PathBuf>,
+
+    /// Connect to ADDR for HOST and PORT instead of looking HOST up; may be repeated
+    #[arg(long, value_name = "HOST:PORT:ADDR", value_parser = parse_resolve)]
+    pub(crate) resolve: Vec<PinnedAddress>,
+
+    /// Use HTTP/1.1 only [default: HTTP/2 if the backend and the server support it over TLS]
+    #[arg(long = "http1.1", conflicts_with = "http2")]
+    pub(crate) http1: bool,
+
+    /// Use HTTP/2 only, without negotiation, also for URLs with http
+    #[arg(long)]
+    pub(crate) http2: bool,
+
+    /// Accept any certificate of a server: anybody on the network can then read and change the traffic
+    #[arg(long)]
+    pub(crate) insecure: bool,
 
     /// Trust the certificate authorities in FILE (PEM) in addition to the built-in ones
     #[arg(long, value_name = "FILE")]
@@ -353,6 +385,38 @@ pub(crate) enum When {
     Auto,
     Always,
     Never,
+}
+
+/// The addresses of `--resolve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PinnedAddress {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) address: IpAddr,
+}
+
+/// Parses `HOST:PORT:ADDR`. An IPv6 address may be in brackets.
+fn parse_resolve(text: &str) -> Result<PinnedAddress, String> {
+    let parse = || {
+        let (host, rest) = text.split_once(':')?;
+        let (port, address) = rest.split_once(':')?;
+        let address = address
+            .strip_prefix('[')
+            .and_then(|address| address.strip_suffix(']'))
+            .unwrap_or(address);
+        Some(PinnedAddress {
+            host: host.to_ascii_lowercase(),
+            port: port.parse().ok()?,
+            address: address.parse().ok()?,
+        })
+    };
+    let pinned = parse().filter(|pinned| !pinned.host.is_empty());
+    pinned.ok_or_else(|| "write HOST:PORT:ADDR, such as example.com:443:127.0.0.1".to_owned())
+}
+
+fn parse_value(text: &str) -> Result<HeaderValue, String> {
+    text.parse()
+        .map_err(|_| "a header value has no control characters".to_owned())
 }
 
 fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
@@ -478,6 +542,27 @@ mod tests {
             "", "0", "0/s", "-1", "-1/s", "1.5/s", "20/m", "/s", "20 /s", "20/s/s",
         ] {
             assert!(parse_rate(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_host_may_be_ipv6() {
+        let parsed = parse_resolve("Pages.test:8080:127.0.0.1").unwrap();
+        assert_eq!((&*parsed.host, parsed.port), ("pages.test", 8080));
+        assert!(parsed.address.is_loopback());
+        for text in ["a:80:::1", "a:80:[::1]"] {
+            assert!(parse_resolve(text).unwrap().address.is_loopback(), "{text}");
+        }
+        for bad in [
+            "",
+            "a",
+            "a:80",
+            "a:80:b",
+            ":80:127.0.0.1",
+            "a:x:127.0.0.1",
+            "a:80:",
+        ] {
+            assert!(parse_resolve(bad).is_err(), "{bad:?}");
         }
     }
 

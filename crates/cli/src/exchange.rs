@@ -40,7 +40,9 @@ pub(crate) struct SharedStats(Arc<Mutex<ExchangeStats>>);
 /// The statistics of an exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct ExchangeStats {
-    started: Instant,
+    created: Instant,
+    /// When the request got its permits and was sent for the first time.
+    started: Option<Instant>,
     ended: Option<Instant>,
     pub(crate) url: Option<Url>,
     pub(crate) status: Option<StatusCode>,
@@ -51,10 +53,11 @@ pub(crate) struct ExchangeStats {
 }
 
 impl SharedStats {
-    /// Creates the statistics of an exchange that starts now.
+    /// Creates the statistics of an exchange, which begins to wait for its permits now.
     pub(crate) fn start() -> Self {
         Self(Arc::new(Mutex::new(ExchangeStats {
-            started: Instant::now(),
+            created: Instant::now(),
+            started: None,
             ended: None,
             url: None,
             status: None,
@@ -63,11 +66,6 @@ impl SharedStats {
             attempts: 0,
             redirects: 0,
         })))
-    }
-
-    /// Marks the start of an exchange that begins later than its statistics were created.
-    pub(crate) fn restart(&self) {
-        self.lock().started = Instant::now();
     }
 
     /// Marks the end of the exchange. The elapsed time no longer increases.
@@ -85,7 +83,11 @@ impl SharedStats {
     fn count_attempts(&self, request: RequestBuilder) -> RequestBuilder {
         let stats = self.clone();
         request.observe(move |event: &Event<'_>| match event.step {
-            Step::Sending => stats.lock().attempts += 1,
+            Step::Sending => {
+                let mut stats = stats.lock();
+                stats.attempts += 1;
+                stats.started.get_or_insert_with(Instant::now);
+            }
             Step::Redirected { .. } => stats.lock().redirects += 1,
             _ => {}
         })
@@ -119,9 +121,19 @@ impl SharedStats {
 }
 
 impl ExchangeStats {
-    /// Returns the time from the start to the end, or until now while the exchange runs.
+    /// Returns the time from the first permits to the end, or until now while the exchange runs.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.ended.unwrap_or_else(Instant::now) - self.started
+        self.started
+            .map_or(Duration::ZERO, |start| self.end() - start)
+    }
+
+    /// Returns how long the exchange waited for its first permits.
+    pub(crate) fn queued(&self) -> Duration {
+        self.started.unwrap_or_else(|| self.end()) - self.created
+    }
+
+    fn end(&self) -> Instant {
+        self.ended.unwrap_or_else(Instant::now)
     }
 }
 

@@ -19,7 +19,7 @@ use inflight::download::ChunkOrRestart;
 use inflight::gather::{Gather, Input as GatherInput, Keyed};
 use inflight::probe::{FutureExt, exchanges};
 use inflight::url::Url;
-use inflight::{BlockOn, Error, ErrorKind, JobError, JobErrorKind, Session, gather_stream};
+use inflight::{BlockOn, Error, ErrorKind, JobError, JobErrorKind, Phase, Session, gather_stream};
 use sha2::{Digest, Sha256};
 
 use crate::args;
@@ -29,6 +29,7 @@ use crate::input::{Input, InputUrl};
 use crate::output::{Failure, Printer, Record};
 use crate::probe::LoopProbe;
 use crate::progress::{Progress, Unit};
+use crate::request::RequestSettings;
 use crate::save::OutputDirectory;
 use crate::session;
 use crate::signal::Interrupt;
@@ -62,6 +63,9 @@ impl StopReason {
 #[derive(Clone)]
 struct FetchContext {
     session: Session,
+    settings: RequestSettings,
+    /// The limit for the waits in the gather and in the session together.
+    queue_timeout: Option<Duration>,
     options: ResponseOptions,
     digest: bool,
     probe: bool,
@@ -71,9 +75,10 @@ struct FetchContext {
 pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     let input = Input::open(args.urls, args.input.as_deref())?;
     let (directory, completion) = args.output.map(OutputDirectory::open).transpose()?.unzip();
+    let settings = RequestSettings::from_args(&args.requests)?;
     let (backend, session) = session::start(&args.requests, |builder| {
         let builder = builder
-            .head_timeout(args.requests.read_timeout)
+            .head_timeout(settings.head_timeout(&args.requests))
             .max_per_host(args.per_host.map(NonZeroUsize::get));
         let builder = match args.host_rate.map(NonZeroU32::get) {
             Some(rate) => builder.max_rate_per_host(rate, SECOND),
@@ -110,6 +115,8 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     };
     let context = FetchContext {
         session,
+        settings,
+        queue_timeout: args.requests.queue_timeout,
         options: ResponseOptions::from_args(&args.requests),
         digest: args.digest,
         probe: args.probe,
@@ -339,13 +346,19 @@ async fn fetch(
     url: InputUrl,
     stats: SharedStats,
 ) -> Result<Option<String>, Error> {
-    stats.restart();
     let result = async {
         if let Some(fault) = url.fault {
             return Err(Error::new(ErrorKind::InvalidUrl).with_context(fault));
         }
         let mut digest = context.digest.then(Sha256::new);
-        let request = context.session.get(&url.text);
+        let mut request = context.settings.request(&context.session, &url.text);
+        if let Some(limit) = context.queue_timeout {
+            let left = limit.saturating_sub(stats.snapshot().queued());
+            if left.is_zero() {
+                return Err(Error::timeout(Phase::Queue));
+            }
+            request = request.queue_timeout(left);
+        }
         let mut reader = ResponseReader::open(request, context.options, stats.clone()).await?;
         let runtime = context.session.runtime();
         let directory = context.directory.as_ref();

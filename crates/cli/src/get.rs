@@ -1,21 +1,19 @@
 //! `inflight get`: fetches one URL and writes the body to standard output or a file.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::pin::{Pin, pin};
 
 use futures_util::future::{Either, select};
 use inflight::download::{ChunkOrRestart, PartialFile};
-use inflight::http::Method;
-use inflight::http::header::{CONTENT_TYPE, HeaderValue};
-use inflight::{BlockOn, Error, ErrorKind, RequestBuilder, Session};
+use inflight::{BlockOn, Error, ErrorKind, RequestBuilder};
 
 use crate::args::{self, When};
 use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
 use crate::exit::{CliError, ExitStatus, print_error};
 use crate::output::{Failure, Printer, Record, describe};
 use crate::progress::{Progress, Unit};
+use crate::request::RequestSettings;
 use crate::save::{OpenFiles, ResponseOutput};
 use crate::session;
 use crate::signal::Interrupt;
@@ -34,7 +32,7 @@ impl From<Error> for TransferError {
 }
 
 pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
-    let data = args.data.as_deref().map(read_data).transpose()?;
+    let settings = RequestSettings::from_args(&args.requests)?;
     // The signal handler must be installed before the temporary file exists. Otherwise, a signal could
     // leave the file behind.
     let interrupt = Interrupt::listen()?;
@@ -47,11 +45,9 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
             "--continue needs the name of a regular file: -o FILE",
         ));
     }
-    let (backend, session) = session::start(&args.requests, |builder| match data {
-        // No head timeout, because it would include the time that sending the body takes.
-        Some(_) => builder,
-        None => builder.head_timeout(args.requests.read_timeout),
-    })?;
+    let head_timeout = settings.head_timeout(&args.requests);
+    let (backend, session) =
+        session::start(&args.requests, |builder| builder.head_timeout(head_timeout))?;
 
     let when = match (args.requests.progress, &output) {
         // The body on the terminal already shows the progress.
@@ -60,7 +56,7 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     };
     let progress = Progress::start(when, Unit::Bytes);
     let stats = SharedStats::start();
-    let request = build_request(&session, &args, data);
+    let request = settings.request(&session, &args.url);
     let options = ResponseOptions::from_args(&args.requests);
     let result = backend.block_on(async {
         let (open_files, completion) = OpenFiles::new();
@@ -123,61 +119,6 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
         print(&mut io::stdout()).map_err(|error| CliError::stdout(&error))?;
     }
     Ok(status)
-}
-
-/// The request body that `-d` specifies.
-enum Data {
-    Bytes(Vec<u8>),
-    File(PathBuf),
-}
-
-/// Parses the value of `-d`.
-///
-/// Reads standard input and pipes into memory, because they can be read only once and a redirect may
-/// resend the body. Does not read a regular file, which is read while the request is sent.
-fn read_data(data: &str) -> Result<Data, CliError> {
-    let read = |mut source: Box<dyn Read>, name: &str| {
-        let mut all = Vec::new();
-        match source.read_to_end(&mut all) {
-            Ok(_) => Ok(Data::Bytes(all)),
-            Err(error) => Err(CliError::usage(format_args!("reading {name}: {error}"))),
-        }
-    };
-    match data.strip_prefix('@') {
-        None => Ok(Data::Bytes(data.into())),
-        Some("-") => read(Box::new(io::stdin()), "standard input"),
-        Some(path) => {
-            let read_error = |error| CliError::usage(format_args!("cannot read {path}: {error}"));
-            let file = File::open(path).map_err(read_error)?;
-            if file.metadata().map_err(read_error)?.is_file() {
-                return Ok(Data::File(path.into()));
-            }
-            read(Box::new(file), path)
-        }
-    }
-}
-
-fn build_request(session: &Session, args: &args::Get, data: Option<Data>) -> RequestBuilder {
-    let default = match data {
-        Some(_) => Method::POST,
-        None => Method::GET,
-    };
-    let method = args.method.clone().unwrap_or(default);
-    let mut request = session.request(method, &args.url);
-    for (name, value) in &args.headers {
-        request = request.header(name.clone(), value.clone());
-    }
-    let Some(data) = data else {
-        return request;
-    };
-    if !args.headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
-        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-        request = request.header(CONTENT_TYPE, form);
-    }
-    match data {
-        Data::Bytes(bytes) => request.body(bytes),
-        Data::File(path) => request.file(path),
-    }
 }
 
 /// Writes the response to the output.

@@ -20,6 +20,7 @@ mod origin;
 mod output;
 mod probe;
 mod progress;
+mod request;
 mod save;
 mod session;
 mod signal;

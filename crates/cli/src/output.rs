@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use inflight::url::Url;
 use inflight::{Error, ErrorKind};
@@ -24,6 +25,7 @@ pub(crate) struct Record {
     pub(crate) attempts: u32,
     pub(crate) redirects: u32,
     pub(crate) sha256: Option<String>,
+    pub(crate) queued_ms: f64,
     pub(crate) error: Option<Failure>,
 }
 
@@ -65,7 +67,8 @@ impl Record {
             status: stats.status.map(|status| status.as_u16()),
             version: stats.version.map(|version| format!("{version:?}")),
             bytes: stats.bytes,
-            elapsed_ms: stats.elapsed().as_micros() as f64 / 1000.0,
+            elapsed_ms: millis(stats.elapsed()),
+            queued_ms: millis(stats.queued()),
             attempts: stats.attempts,
             redirects: stats.redirects,
             sha256,
@@ -99,6 +102,10 @@ impl From<&Error> for Failure {
             message: with_causes(message, error),
         }
     }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
 }
 
 /// Formats an error and its causes as one line.

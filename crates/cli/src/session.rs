@@ -3,14 +3,16 @@
 use std::env;
 use std::fmt::Display;
 use std::fs;
+use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 
-use inflight::connect::{Certificate, Proxies, Proxy};
-use inflight::http::header::{ACCEPT, USER_AGENT};
+use inflight::connect::{Certificate, HttpVersions, Proxies, Proxy, Resolve, SystemResolver};
+use inflight::http::header::{ACCEPT, HeaderValue, USER_AGENT};
 use inflight::{Backend, Cell, Error, Retry, Session, SessionBuilder};
 
-use crate::args::RequestArgs;
-use crate::exit::CliError;
+use crate::args::{PinnedAddress, RequestArgs};
+use crate::exit::{CliError, print_to_stderr};
 use crate::output::describe;
 
 /// The `User-Agent` header of requests that do not set one.
@@ -28,14 +30,17 @@ pub(crate) fn start(
     let usage = |error: Error| CliError::usage(describe(&error));
     let backend = cell.start(args.workers).map_err(usage)?;
     // Sets these headers explicitly, so that all clients send the same values.
+    let user_agent = args.user_agent.clone();
+    let user_agent = user_agent.unwrap_or(HeaderValue::from_static(DEFAULT_USER_AGENT));
     let mut builder = backend
         .builder()
-        .header(USER_AGENT, DEFAULT_USER_AGENT)
+        .header(USER_AGENT, user_agent)
         .header(ACCEPT, "*/*")
         .decompress(!args.no_decompress)
         .max_redirects(args.max_redirects)
         .retry(Retry::new(args.retries))
         .timeout(args.timeout)
+        .queue_timeout(args.queue_timeout)
         .connect_timeout(args.connect_timeout)
         .read_timeout(args.read_timeout)
         .proxies(proxies(args).map_err(usage)?);
@@ -44,10 +49,41 @@ pub(crate) fn start(
         let roots = Certificate::from_pem(pem).map_err(|error| read_error(path, &error))?;
         builder = builder.client_options(|options| options.tls.extra_roots.extend(roots));
     }
+    if args.insecure {
+        print_to_stderr(
+            "warning: --insecure accepts any certificate, so the traffic is not protected",
+        );
+        builder = builder.danger_accept_invalid_certs(true);
+    }
+    if args.http1 {
+        builder = builder.http_versions(HttpVersions::Http1Only);
+    }
+    if args.http2 {
+        builder = builder.http_versions(HttpVersions::Http2PriorKnowledge);
+    }
+    if !args.resolve.is_empty() {
+        builder = builder.resolver(PinnedAddresses(args.resolve.clone()));
+    }
     if let Some(path) = &args.unix_socket {
         builder = builder.unix_socket(path);
     }
     Ok((backend, configure(builder).build().map_err(usage)?))
+}
+
+/// The addresses of `--resolve`. The system looks up all other names.
+struct PinnedAddresses(Vec<PinnedAddress>);
+
+impl Resolve for PinnedAddresses {
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let pinned = self.0.iter();
+        let pinned =
+            pinned.filter(|pinned| pinned.port == port && pinned.host.eq_ignore_ascii_case(host));
+        let addresses: Vec<_> = pinned.map(|pinned| (pinned.address, port).into()).collect();
+        match addresses.is_empty() {
+            true => SystemResolver.resolve(host, port),
+            false => Ok(addresses),
+        }
+    }
 }
 
 /// Returns the proxy of `--proxy` or, without this option, the proxies of the environment. `NO_PROXY` applies

@@ -24,6 +24,8 @@ fn a_record_has_exactly_the_documented_fields() {
 
     let elapsed = record["elapsed_ms"].take().as_f64().unwrap();
     assert!(elapsed > 0.0, "{elapsed}");
+    let queued = record["queued_ms"].take().as_f64().unwrap();
+    assert!(queued >= 0.0, "{queued}");
     let page = payload::page(7);
     let expected = json!({
         "index": 0,
@@ -33,6 +35,7 @@ fn a_record_has_exactly_the_documented_fields() {
         "version": "HTTP/1.1",
         "bytes": page.len(),
         "elapsed_ms": null,
+        "queued_ms": null,
         "attempts": 1,
         "redirects": 0,
         "sha256": sha256(page),
@@ -56,6 +59,7 @@ fn a_record_has_exactly_the_documented_fields() {
         "attempts",
         "redirects",
         "sha256",
+        "queued_ms",
         "error",
     ];
     assert_eq!(keys_in_output_order, documented);
@@ -144,6 +148,11 @@ fn host_rate_limits_how_many_requests_to_a_host_start() {
     assert_eq!(kinds(&ran.records()), ["ok"; 4]);
     let printed: Vec<_> = ran.stdout.lines().map(|line| &line[..11]).collect();
     assert_eq!(printed[2..], ["{\"index\":1,", "{\"index\":2,"], "{ran:?}");
+    // The wait for the rate is not a part of the request.
+    assert!(
+        ran.records()[2]["queued_ms"].as_f64().unwrap() >= 400.0,
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -186,6 +195,7 @@ fn all_backends_return_the_same_results() {
         let mut records = ran.records();
         for record in &mut records {
             record["elapsed_ms"].take();
+            record["queued_ms"].take();
             // The message and the number of bytes before a failure depend on the client.
             if !record["error"].is_null() {
                 record["bytes"].take();

@@ -22,6 +22,7 @@ mod output;
 mod policy;
 mod program;
 mod proxy;
+mod requests;
 mod resume;
 mod tls;
 #[cfg(unix)]

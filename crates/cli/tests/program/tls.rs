@@ -40,6 +40,48 @@ fn cacert_adds_a_trusted_authority() {
 }
 
 #[test]
+fn insecure_accepts_an_unknown_authority_with_a_warning() {
+    let (origin, _folder, _) = tls_origin();
+    for backend in backends() {
+        let ran = run([
+            "get",
+            "--backend",
+            backend,
+            "--insecure",
+            &origin.url("/page/1"),
+        ]);
+        assert_eq!(
+            (ran.code, ran.stdout),
+            (Some(0), payload::page(1)),
+            "{backend}"
+        );
+        assert!(ran.stderr.starts_with("warning: --insecure"), "{backend}");
+    }
+}
+
+#[test]
+fn the_http_version_can_be_chosen() {
+    let (origin, _folder, file) = tls_origin();
+    let (url, file) = (origin.url("/page/1"), file.to_str().unwrap());
+    let version = |option: &str| {
+        let ran = run([
+            "gather",
+            "--backend",
+            "tokio",
+            "--cacert",
+            file,
+            option,
+            &url,
+        ]);
+        ran.records()[0]["version"].clone()
+    };
+    assert_eq!(version("--http1.1"), "HTTP/1.1");
+    assert_eq!(version("--http2"), "HTTP/2.0");
+    let ran = run(["get", "--http1.1", "--http2", &url]);
+    assert_eq!(ran.code, Some(2));
+}
+
+#[test]
 fn an_unknown_authority_is_not_trusted() {
     let (origin, _folder, _) = tls_origin();
     for backend in backends() {

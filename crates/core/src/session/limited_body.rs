@@ -221,11 +221,12 @@ impl LimitedBody {
     }
 
     fn finish(&mut self) {
-        if let State::Transferring(transfer) = std::mem::replace(&mut self.state, State::Ended)
-            && let Some(observed) = transfer.observed
+        if let State::Transferring(transfer) = &mut self.state
+            && let Some(observed) = transfer.observed.take()
         {
             observed.report_done(transfer.status);
         }
+        self.state = State::Ended;
     }
 
     /// Continues with the response to a retry.
