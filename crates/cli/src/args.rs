@@ -98,6 +98,7 @@ Examples:
   inflight gather http://127.0.0.1:8080/page/1 http://127.0.0.1:8080/page/2
   inflight gather --input urls.txt --limit 50 --deadline 2m --output pages
   inflight gather --input urls.txt --rate 20 --timeout 10
+  inflight gather --input urls.txt --journal journal.jsonl --retries 3
   inflight gather --input urls.txt --per-host 6 --host-rate 5
   inflight gather --input urls.txt -H 'Authorization: Bearer secret' --user-agent 'my-crawler/1.0'
   generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
@@ -152,6 +153,17 @@ pub(crate) struct Gather {
     /// kind deadline
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) deadline: Option<Duration>,
+
+    /// Append each result to FILE, as with --format jsonl, and skip the URLs that FILE says are finished
+    ///
+    /// Run the same command again to continue after an interruption. URLs that were cancelled or that
+    /// exceeded the --deadline are fetched again, and with --retry-failed all failed ones.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+
+    /// Fetch the URLs again that have failed according to the journal
+    #[arg(long, requires = "journal")]
+    pub(crate) retry_failed: bool,
 
     /// Cancel all other requests when one request fails
     #[arg(long)]

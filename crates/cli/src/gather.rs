@@ -8,8 +8,9 @@ use std::hash::Hash;
 use std::io;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, pending};
@@ -26,6 +27,7 @@ use crate::args;
 use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
 use crate::exit::{CliError, ExitStatus, print_error, print_to_stderr};
 use crate::input::{Input, InputUrl};
+use crate::journal::{Decision, EarlierRecords, Journal};
 use crate::output::{Failure, Printer, Record};
 use crate::probe::LoopProbe;
 use crate::progress::{Progress, Unit};
@@ -42,6 +44,8 @@ enum StopReason {
     Interrupted,
     Deadline,
     FirstFailure,
+    /// The input has another URL than the journal.
+    Mismatch,
 }
 
 impl StopReason {
@@ -54,6 +58,7 @@ impl StopReason {
                 "the deadline passed before the request finished",
             ),
             Self::FirstFailure => (ErrorKind::Cancelled, "another request failed"),
+            Self::Mismatch => (ErrorKind::Cancelled, "the input differs from the journal"),
         };
         Failure::new(kind, message)
     }
@@ -94,6 +99,9 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
             None => builder,
         }
     })?;
+    let journal = args.journal.as_deref();
+    let journal = journal.map(|path| Journal::open(path, args.retry_failed));
+    let (journal, earlier) = journal.transpose()?.unzip();
     let interrupt = Interrupt::listen()?;
     let loop_probe = args.probe.then(|| LoopProbe::start(&backend)).transpose()?;
 
@@ -112,6 +120,9 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         printer: Printer::stdout(args.requests.format, args.digest),
         progress,
         counts: ResultCounts::default(),
+        journal,
+        earlier: earlier.unwrap_or_default(),
+        pulled: Rc::default(),
     };
     let context = FetchContext {
         session,
@@ -147,6 +158,58 @@ struct GatherRun {
     printer: Printer<io::Stdout>,
     progress: Progress,
     counts: ResultCounts,
+    journal: Option<Journal>,
+    earlier: EarlierRecords,
+    pulled: Rc<Pulled>,
+}
+
+/// Counts of the URLs that were taken from the input.
+#[derive(Default)]
+struct Pulled {
+    /// The number of URLs, which is the index of the next one.
+    next: Cell<usize>,
+    /// The URLs that an earlier run has finished, and how many of them have failed.
+    skipped: Cell<usize>,
+    skipped_failures: Cell<usize>,
+    /// The URL that differs from the journal.
+    mismatch: RefCell<Option<String>>,
+}
+
+impl Pulled {
+    /// Polls for the next URL that must be fetched, and returns it with its index. Sets `mismatch` and ends
+    /// if the journal has another URL.
+    fn poll_next(
+        &self,
+        cx: &mut Context<'_>,
+        input: &RefCell<Input>,
+        earlier: &EarlierRecords,
+        progress: &Progress,
+    ) -> Poll<Option<(usize, InputUrl)>> {
+        while self.mismatch.borrow().is_none() {
+            let Some(url) = ready!(input.borrow_mut().poll_next(cx)) else {
+                break;
+            };
+            let index = self.next.get();
+            self.next.set(index + 1);
+            match earlier.decide(index, &url.text) {
+                Decision::Fetch => return Poll::Ready(Some((index, url))),
+                Decision::Skip { has_failed } => {
+                    self.skipped.set(self.skipped.get() + 1);
+                    let failures = self.skipped_failures.get() + usize::from(has_failed);
+                    self.skipped_failures.set(failures);
+                    progress.advance(1);
+                }
+                Decision::Mismatch => {
+                    let place = match &url.location {
+                        Some(location) => location.to_string(),
+                        None => format!("URL {index}"),
+                    };
+                    *self.mismatch.borrow_mut() = Some(place);
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
 }
 
 impl GatherRun {
@@ -160,12 +223,39 @@ impl GatherRun {
         let input = RefCell::new(input);
         let stop_reason = self.fetch_and_report(&input, context, interrupt).await;
         self.progress.clear();
+        if let Some(journal) = &mut self.journal {
+            journal.finish()?;
+        }
         let (stop_reason, input) = (stop_reason?, input.into_inner());
 
         if self.printer.is_table() || self.progress.is_shown() {
             print_to_stderr(self.counts.summary(started.elapsed()));
         }
-        let mut succeeded = self.counts.failed.is_empty();
+        if let Some(place) = self.pulled.mismatch.take() {
+            return Err(CliError::usage(format_args!(
+                "{place} is not the URL that the journal has at this index: use the input of the earlier \
+                 run, or another journal"
+            )));
+        }
+        if self.pulled.skipped.get() > 0 {
+            let (skipped, failed) = (
+                self.pulled.skipped.get(),
+                self.pulled.skipped_failures.get(),
+            );
+            print_to_stderr(format_args!(
+                "skipped {skipped} URLs that the journal says are finished, {failed} of them failed"
+            ));
+        }
+        let is_whole = stop_reason.is_none() && input.failure().is_none();
+        if let Some(index) = self.earlier.index_after(self.pulled.next.get())
+            && is_whole
+        {
+            return Err(CliError::usage(format_args!(
+                "the journal has the index {index}, but the input ends before it"
+            )));
+        }
+        let mut succeeded =
+            self.counts.failed.is_empty() && self.pulled.skipped_failures.get() == 0;
         if let Some(failure) = input.failure() {
             print_error(failure);
             succeeded = false;
@@ -202,10 +292,13 @@ impl GatherRun {
         };
         // Also reports the URLs that were never requested.
         input.borrow_mut().stop();
-        let mut index = self.counts.reported();
-        while let Some(url) = poll_fn(|cx| input.borrow_mut().poll_next(cx)).await {
+        while let Some((index, url)) = poll_fn(|cx| {
+            self.pulled
+                .poll_next(cx, input, &self.earlier, &self.progress)
+        })
+        .await
+        {
             self.report(&Record::unsent(index, &url.text, stop_reason.failure()))?;
-            index += 1;
         }
         Ok(Some(stop_reason))
     }
@@ -248,18 +341,22 @@ impl GatherRun {
         let runtime = session.runtime().clone();
         let probe = context.probe;
         let running = RefCell::new(HashMap::new());
+        let (pulled, earlier) = (self.pulled.clone(), self.earlier.clone());
+        let progress = self.progress.clone();
+        // The jobs by their index in the gather, which has no place for URLs that are skipped.
         let mut next = 0;
         let jobs = stream::poll_fn(|cx| {
-            input.borrow_mut().poll_next(cx).map(|url| {
-                let (index, url, stats) = (next, url?, SharedStats::start());
-                next += 1;
+            let polled = ready!(pulled.poll_next(cx, input, &earlier, &progress));
+            Poll::Ready(polled.map(|(index, url)| {
+                let stats = SharedStats::start();
                 let job = fetch(context.clone(), index, url.clone(), stats.clone());
-                running.borrow_mut().insert(index, (url, stats));
-                Some(match probe {
+                running.borrow_mut().insert(next, (index, url, stats));
+                next += 1;
+                match probe {
                     true => Either::Left(job.probed("fetch")),
                     false => Either::Right(job),
-                })
-            })
+                }
+            }))
         });
 
         let deadline = match self.deadline {
@@ -270,7 +367,9 @@ impl GatherRun {
         let mut interrupted = pin!(interrupt.wait());
         let stop = poll_fn(|cx| {
             if stop_reason.get().is_none() {
-                if interrupted.as_mut().poll(cx).is_ready() {
+                if pulled.mismatch.borrow().is_some() {
+                    stop_reason.set(Some(StopReason::Mismatch));
+                } else if interrupted.as_mut().poll(cx).is_ready() {
                     stop_reason.set(Some(StopReason::Interrupted));
                 } else if deadline.as_mut().poll(cx).is_ready() {
                     stop_reason.set(Some(StopReason::Deadline));
@@ -284,13 +383,13 @@ impl GatherRun {
 
         let mut results = self
             .limit_hosts(gather_stream(jobs), &runtime, |index| {
-                running.borrow().get(index).map(|(url, _)| host(url))
+                running.borrow().get(index).map(|(_, url, _)| host(url))
             })
             .on(&runtime)
             .until(stop)
             .completed();
-        while let Some((index, result)) = results.next().await {
-            let Some((url, stats)) = running.borrow_mut().remove(&index) else {
+        while let Some((job, result)) = results.next().await {
+            let Some((index, url, stats)) = running.borrow_mut().remove(&job) else {
                 continue;
             };
             let record = match result.map_err(JobError::into_kind) {
@@ -320,6 +419,9 @@ impl GatherRun {
     fn report(&mut self, record: &Record) -> Result<(), CliError> {
         self.counts.count(record);
         self.progress.advance(1);
+        if let Some(journal) = &mut self.journal {
+            journal.append(record)?;
+        }
         self.print(|printer| printer.record(record))
     }
 
@@ -446,10 +548,6 @@ impl ResultCounts {
 
     fn failures(&self) -> usize {
         self.failed.values().sum()
-    }
-
-    fn reported(&self) -> usize {
-        self.ok + self.failures()
     }
 
     fn summary(&self, elapsed: Duration) -> impl fmt::Display {

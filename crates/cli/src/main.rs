@@ -14,6 +14,7 @@ mod exit;
 mod gather;
 mod get;
 mod input;
+mod journal;
 #[cfg(feature = "lab")]
 mod lab;
 mod origin;

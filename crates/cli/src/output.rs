@@ -128,7 +128,7 @@ fn with_causes(mut text: String, error: &(dyn StdError + 'static)) -> String {
 }
 
 /// Returns the text of a URL without its credentials.
-fn redacted(text: &str) -> String {
+pub(crate) fn redacted(text: &str) -> String {
     match Url::parse(text) {
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             without_credentials(&url)

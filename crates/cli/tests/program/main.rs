@@ -13,6 +13,7 @@ mod gather;
 mod get;
 mod input;
 mod interrupt;
+mod journal;
 #[cfg(feature = "lab")]
 mod lab;
 #[cfg(feature = "lab")]

@@ -1,0 +1,242 @@
+//! The journal of `inflight gather --journal`: the records of all runs, so that a run continues where the last
+//! one ended.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use inflight::ErrorKind;
+use serde::Deserialize;
+
+use crate::exit::CliError;
+use crate::output::{Record, redacted};
+
+/// How long records may stay in the system's memory before they are written to the disk. A power failure loses
+/// them, and the death of the program does not.
+const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The last record of each URL in a journal.
+#[derive(Clone, Default)]
+pub(crate) struct EarlierRecords {
+    by_index: Arc<HashMap<usize, EarlierRecord>>,
+    retry_failed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct EarlierRecord {
+    url: u64,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Ok,
+    Failed,
+    /// The run ended before the request did.
+    Unfinished,
+}
+
+/// What a run does with a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Fetch,
+    /// An earlier run has finished the URL.
+    Skip {
+        has_failed: bool,
+    },
+    /// The journal has another URL at this index.
+    Mismatch,
+}
+
+impl EarlierRecords {
+    /// Decides what to do with the URL at this index of the input.
+    pub(crate) fn decide(&self, index: usize, url: &str) -> Decision {
+        let Some(earlier) = self.by_index.get(&index) else {
+            return Decision::Fetch;
+        };
+        match earlier.outcome {
+            _ if earlier.url != hash(&redacted(url)) => Decision::Mismatch,
+            Outcome::Ok => Decision::Skip { has_failed: false },
+            Outcome::Failed if !self.retry_failed => Decision::Skip { has_failed: true },
+            Outcome::Failed | Outcome::Unfinished => Decision::Fetch,
+        }
+    }
+
+    /// Returns an index of the journal that the input does not have, if the input has `len` URLs.
+    pub(crate) fn index_after(&self, len: usize) -> Option<usize> {
+        let indices = self.by_index.keys().copied();
+        indices.filter(|index| *index >= len).min()
+    }
+}
+
+fn hash(url: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    url.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A line of a journal: a record without the fields that a later run does not need.
+#[derive(Deserialize)]
+struct Line {
+    index: usize,
+    url: String,
+    error: Option<LineError>,
+}
+
+#[derive(Deserialize)]
+struct LineError {
+    kind: String,
+}
+
+impl Line {
+    fn outcome(&self) -> Outcome {
+        let unfinished = [ErrorKind::Cancelled, ErrorKind::Deadline].map(ErrorKind::as_str);
+        match &self.error {
+            None => Outcome::Ok,
+            Some(error) if unfinished.contains(&&*error.kind) => Outcome::Unfinished,
+            Some(_) => Outcome::Failed,
+        }
+    }
+}
+
+/// A journal to which this run appends its records. No other process can open it meanwhile.
+pub(crate) struct Journal {
+    file: Arc<File>,
+    path: PathBuf,
+    /// The length of all complete lines.
+    len: u64,
+    sync: Option<(SyncSender<()>, JoinHandle<()>)>,
+}
+
+impl Journal {
+    /// Opens or creates the journal, and reads the records of earlier runs. Removes a last line that an earlier
+    /// run could not complete.
+    pub(crate) fn open(
+        path: &Path,
+        retry_failed: bool,
+    ) -> Result<(Self, EarlierRecords), CliError> {
+        let error = |error: io::Error| {
+            CliError::usage(format_args!("cannot open {}: {error}", path.display()))
+        };
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).create(true);
+        let file = file.open(path).map_err(error)?;
+        if !lock(&file).map_err(error)? {
+            return Err(CliError::usage(format_args!(
+                "another run is using {}: wait for its end, or use another journal",
+                path.display()
+            )));
+        }
+        let (by_index, len) = read(&file, path)?;
+        file.set_len(len).map_err(error)?;
+        let file = Arc::new(file);
+        let sync = Some(start_sync(file.clone()).map_err(error)?);
+        let journal = Self {
+            file,
+            path: path.to_owned(),
+            len,
+            sync,
+        };
+        let earlier = EarlierRecords {
+            by_index: Arc::new(by_index),
+            retry_failed,
+        };
+        Ok((journal, earlier))
+    }
+
+    /// Appends a record as one line. If that fails, the journal has no part of the line.
+    pub(crate) fn append(&mut self, record: &Record) -> Result<(), CliError> {
+        let mut line = serde_json::to_vec(record).map_err(|error| self.error(&error.into()))?;
+        line.push(b'\n');
+        if let Err(error) = (&*self.file).write_all(&line) {
+            // If this fails too, the next run removes the incomplete line.
+            let _ = self.file.set_len(self.len);
+            return Err(self.error(&error));
+        }
+        self.len += line.len() as u64;
+        if let Some((sync, _)) = &self.sync
+            && let Err(TrySendError::Disconnected(())) = sync.try_send(())
+        {
+            self.sync = None;
+        }
+        Ok(())
+    }
+
+    /// Writes all records to the disk.
+    pub(crate) fn finish(&mut self) -> Result<(), CliError> {
+        if let Some((sync, thread)) = self.sync.take() {
+            drop(sync);
+            let _ = thread.join();
+        }
+        self.file.sync_data().map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, error: &io::Error) -> CliError {
+        CliError::failed(format_args!("writing {}: {error}", self.path.display()))
+    }
+}
+
+/// Starts a thread that writes the file to the disk after each message, and at most once in each interval.
+fn start_sync(file: Arc<File>) -> io::Result<(SyncSender<()>, JoinHandle<()>)> {
+    let (sender, receiver) = sync_channel(1);
+    let thread = thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || {
+            while receiver.recv().is_ok() {
+                // `finish` reports an error.
+                let _ = file.sync_data();
+                thread::sleep(SYNC_INTERVAL);
+            }
+        })?;
+    Ok((sender, thread))
+}
+
+/// Reads the records of a journal. Also returns the length of all complete lines.
+fn read(file: &File, path: &Path) -> Result<(HashMap<usize, EarlierRecord>, u64), CliError> {
+    let mut by_index = HashMap::new();
+    let (mut reader, mut len) = (BufReader::new(file), 0);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line);
+        let read = read.map_err(|error| {
+            CliError::usage(format_args!("reading {}: {error}", path.display()))
+        })?;
+        if line.last() != Some(&b'\n') {
+            break;
+        }
+        let record: Line = serde_json::from_slice(&line).map_err(|error| {
+            CliError::usage(format_args!(
+                "line {number} of {} is not a record of inflight gather: {error}",
+                path.display()
+            ))
+        })?;
+        len += read as u64;
+        let (url, outcome) = (hash(&record.url), record.outcome());
+        by_index.insert(record.index, EarlierRecord { url, outcome });
+    }
+    Ok((by_index, len))
+}
+
+/// Locks the file until it is closed. Returns `false` if another process has locked it.
+#[cfg(unix)]
+fn lock(file: &File) -> io::Result<bool> {
+    use rustix::fs::{FlockOperation, flock};
+    use rustix::io::Errno;
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(unix))]
+fn lock(_: &File) -> io::Result<bool> {
+    Ok(true)
+}
