@@ -33,6 +33,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Get(Get),
     Gather(Gather),
+    Report(Report),
     Origin(Origin),
     #[cfg(feature = "stalls")]
     Stalls(Stalls),
@@ -186,6 +187,40 @@ pub(crate) struct Gather {
 
     #[command(flatten)]
     pub(crate) requests: RequestArgs,
+}
+
+/// Show what a journal of `inflight gather --journal` contains
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight report journal.jsonl
+  inflight report journal.jsonl --failed --format urls > failed.txt
+  inflight report journal.jsonl --failed --format jsonl
+
+If a URL was fetched several times, only its last result counts. The table shows the results by status and
+by kind of error, the times, and the hosts with the slowest responses.")]
+pub(crate) struct Report {
+    /// The journal
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Show only the URLs that failed
+    #[arg(long)]
+    pub(crate) failed: bool,
+
+    /// The format
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ReportFormat::Table)]
+    pub(crate) format: ReportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// Counts and times
+    Table,
+    /// One URL per line, without credentials
+    Urls,
+    /// The records, one JSON object per line
+    Jsonl,
 }
 
 /// The options that `get` and `gather` share.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use inflight::ErrorKind;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::exit::CliError;
 use crate::output::{Record, redacted};
@@ -197,31 +198,42 @@ fn start_sync(file: Arc<File>) -> io::Result<(SyncSender<()>, JoinHandle<()>)> {
     Ok((sender, thread))
 }
 
-/// Reads the records of a journal. Also returns the length of all complete lines.
-fn read(file: &File, path: &Path) -> Result<(HashMap<usize, EarlierRecord>, u64), CliError> {
-    let mut by_index = HashMap::new();
-    let (mut reader, mut len) = (BufReader::new(file), 0);
-    let mut line = Vec::new();
+/// Calls `on_line` with each line of a journal, and with its length. Ignores a last line that is incomplete.
+pub(crate) fn for_each_line<L: DeserializeOwned>(
+    file: &File,
+    path: &Path,
+    mut on_line: impl FnMut(L, usize),
+) -> Result<(), CliError> {
+    let mut reader = BufReader::new(file);
+    let mut text = Vec::new();
     for number in 1.. {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line);
-        let read = read.map_err(|error| {
+        text.clear();
+        let len = reader.read_until(b'\n', &mut text).map_err(|error| {
             CliError::usage(format_args!("reading {}: {error}", path.display()))
         })?;
-        if line.last() != Some(&b'\n') {
+        if text.last() != Some(&b'\n') {
             break;
         }
-        let record: Line = serde_json::from_slice(&line).map_err(|error| {
+        let line = serde_json::from_slice(&text).map_err(|error| {
             CliError::usage(format_args!(
                 "line {number} of {} is not a record of inflight gather: {error}",
                 path.display()
             ))
         })?;
-        len += read as u64;
-        let (url, outcome) = (hash(&record.url), record.outcome());
-        by_index.insert(record.index, EarlierRecord { url, outcome });
+        on_line(line, len);
     }
-    Ok((by_index, len))
+    Ok(())
+}
+
+/// Reads the records of a journal. Also returns the length of all complete lines.
+fn read(file: &File, path: &Path) -> Result<(HashMap<usize, EarlierRecord>, u64), CliError> {
+    let (mut by_index, mut all) = (HashMap::new(), 0);
+    for_each_line(file, path, |line: Line, len| {
+        let (url, outcome) = (hash(&line.url), line.outcome());
+        by_index.insert(line.index, EarlierRecord { url, outcome });
+        all += len as u64;
+    })?;
+    Ok((by_index, all))
 }
 
 /// Locks the file until it is closed. Returns `false` if another process has locked it.

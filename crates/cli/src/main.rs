@@ -1,9 +1,9 @@
 //! The `inflight` program: fetches one URL or many URLs at once, on any backend.
 //!
-//! `args` defines the command line. Each command has a module: `get`, `gather`, `origin`,
+//! `args` defines the command line. Each command has a module: `get`, `gather`, `report`, `origin`,
 //! `backends`, `stalls` and `lab`. `session` starts a backend with the options of the command
-//! line. `exchange` sends one request and reads the response, for both `get` and `gather`.
-//! `input` reads URLs, `save` writes files, `output` prints results and `progress` draws the
+//! line. `request` builds a request, and `exchange` sends it and reads the response, for both `get`
+//! and `gather`. `input` reads URLs, `journal` reads and writes the records of several runs, `save` writes files, `output` prints results and `progress` draws the
 //! progress bar. `probe` measures the event loop, `signal` handles signals, `exit` defines the exit
 //! status, and `versions` contains the versions of runtimes and clients.
 
@@ -21,6 +21,7 @@ mod origin;
 mod output;
 mod probe;
 mod progress;
+mod report;
 mod request;
 mod save;
 mod session;
@@ -42,6 +43,7 @@ fn main() {
     let result = match args.command {
         Command::Get(get) => get::run(get),
         Command::Gather(gather) => gather::run(gather),
+        Command::Report(report) => report::run(&report),
         Command::Origin(origin) => origin::run(&origin),
         #[cfg(feature = "stalls")]
         Command::Stalls(stalls) => stalls::run(stalls),

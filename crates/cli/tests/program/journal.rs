@@ -109,6 +109,42 @@ fn failed_urls_are_fetched_again_only_with_retry_failed() {
 }
 
 #[test]
+fn report_counts_the_last_result_of_each_url() {
+    let origin = Origin::start().unwrap();
+    let mut urls = pages(&origin, 2);
+    urls.push(origin.url("/status/404"));
+    urls.push(origin.url("/hang"));
+    urls.push(format!("http://{}/", refused_address().unwrap()));
+    let gather = Run::new(&urls);
+    gather.run(&["--fail-status", "--timeout", "1s"]);
+    gather.run(&["--fail-status", "--timeout", "1s", "--retry-failed"]);
+    assert_eq!(gather.lines().len(), 8);
+    let journal = gather.journal.to_str().unwrap();
+    let ran = run(["report", journal]);
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "5 URLs: 2 ok, 3 failed");
+    for expected in [
+        "2  status 2xx",
+        "1  status 404",
+        "1  timeout (total)",
+        "1  connect",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.trim() == expected),
+            "{expected}: {}",
+            ran.stdout
+        );
+    }
+    let ran = run(["report", journal, "--failed", "--format", "urls"]);
+    assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), urls[2..]);
+    let ran = run(["report", journal, "--failed", "--format", "jsonl"]);
+    assert_eq!(ran.stdout.lines().count(), 3);
+    let ran = run(["report", "missing.jsonl"]);
+    assert_eq!(ran.code, Some(2));
+}
+
+#[test]
 fn an_interrupted_run_continues_with_the_indices_of_the_input() {
     let origin = Origin::start().unwrap();
     let mut urls = pages(&origin, 3);
