@@ -33,7 +33,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Get(Get),
     Gather(Gather),
-    Report(Report),
+    Report(JournalReport),
     Origin(Origin),
     #[cfg(feature = "stalls")]
     Stalls(Stalls),
@@ -199,7 +199,7 @@ Examples:
 
 If a URL was fetched several times, only its last result counts. The table shows the results by status and
 by kind of error, the times, and the hosts with the slowest responses.")]
-pub(crate) struct Report {
+pub(crate) struct JournalReport {
     /// The journal
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,

@@ -18,7 +18,7 @@ const MAX_HOSTS: usize = 10;
 
 /// The fields of a record that the report uses.
 #[derive(Deserialize)]
-struct Line {
+struct ReportedRecord {
     index: usize,
     url: String,
     status: Option<u16>,
@@ -26,38 +26,39 @@ struct Line {
     elapsed_ms: f64,
     #[serde(default)]
     queued_ms: f64,
-    error: Option<LineError>,
+    error: Option<ReportedError>,
 }
 
 #[derive(Deserialize)]
-struct LineError {
+struct ReportedError {
     kind: String,
     phase: Option<String>,
 }
 
-/// The place of a line in the journal.
+/// Where a line is in the journal.
 #[derive(Clone, Copy)]
-struct Place {
+struct LineLocation {
     offset: u64,
     len: usize,
 }
 
-pub(crate) fn run(args: &args::Report) -> Result<ExitStatus, CliError> {
+pub(crate) fn run(args: &args::JournalReport) -> Result<ExitStatus, CliError> {
     let name = args.file.display();
     let reading = |error: io::Error| CliError::usage(format_args!("cannot read {name}: {error}"));
     let mut file = File::open(&args.file).map_err(reading)?;
     // A later record of an index replaces the earlier ones.
-    let (mut places, mut offset) = (BTreeMap::new(), 0);
-    for_each_line(&file, &args.file, |line: Line, len| {
-        places.insert(line.index, Place { offset, len });
+    let (mut locations, mut offset) = (BTreeMap::new(), 0);
+    for_each_line(&file, &args.file, |line: ReportedRecord, len| {
+        locations.insert(line.index, LineLocation { offset, len });
         offset += len as u64;
     })?;
     let mut summary = Summary::default();
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let mut text = Vec::new();
-    for place in places.values() {
-        read_line(&mut file, *place, &mut text).map_err(reading)?;
-        let line: Line = serde_json::from_slice(&text).map_err(|error| reading(error.into()))?;
+    for location in locations.values() {
+        read_line(&mut file, *location, &mut text).map_err(reading)?;
+        let line: ReportedRecord =
+            serde_json::from_slice(&text).map_err(|error| reading(error.into()))?;
         if args.failed && line.error.is_none() {
             continue;
         }
@@ -79,9 +80,9 @@ pub(crate) fn run(args: &args::Report) -> Result<ExitStatus, CliError> {
     Ok(ExitStatus::Success)
 }
 
-fn read_line(file: &mut File, place: Place, text: &mut Vec<u8>) -> io::Result<()> {
-    file.seek(SeekFrom::Start(place.offset))?;
-    text.resize(place.len, 0);
+fn read_line(file: &mut File, location: LineLocation, text: &mut Vec<u8>) -> io::Result<()> {
+    file.seek(SeekFrom::Start(location.offset))?;
+    text.resize(location.len, 0);
     file.read_exact(text)
 }
 
@@ -104,7 +105,7 @@ struct HostSummary {
 }
 
 impl Summary {
-    fn add(&mut self, line: &Line) {
+    fn add(&mut self, line: &ReportedRecord) {
         let result = match (&line.error, line.status) {
             (Some(error), Some(status)) if error.kind == "status" => format!("status {status}"),
             (Some(error), _) => match &error.phase {
