@@ -59,9 +59,9 @@ The body is written as it arrives. With -o, the body is written to a temporary f
 of FILE. When the body is complete, the temporary file is renamed to FILE. If FILE is a pipe or a
 device, the body is written to FILE directly.
 
-With -C, the bytes that have arrived are kept in FILE.part, also if the program is killed. The next run
-with -C requests the rest, if the server still has the same version of the body, and otherwise starts
-over. With --retries, a transfer that is cut off is continued in the same run. The body is not decoded,
+With -C, the bytes that have arrived are kept in FILE.part, also if the program is killed, if the server
+identifies the version of the body (a strong ETag, or an old Last-Modified). The next run with -C requests
+the rest, if the server still has the same version, and otherwise starts over. With --retries, a transfer that is cut off is continued in the same run. The body is not decoded,
 and a status other than 200 is a failure.
 
 Without --format, only errors are reported, on standard error. With --format, one record in the format
@@ -250,7 +250,7 @@ pub(crate) struct RequestArgs {
     #[arg(short, long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
     pub(crate) data: Option<String>,
 
-    /// Send these credentials with each request (basic authentication)
+    /// Send these credentials with each request (basic authentication), unless -H sets Authorization
     #[arg(long, value_name = "NAME[:PASSWORD]")]
     pub(crate) user: Option<String>,
 
@@ -264,8 +264,11 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "DUR", default_value = "5m", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
 
-    /// The time limit for the wait because of --per-host, --rate and --host-rate, and of a server's
-    /// Retry-After [default: no limit]
+    /// The time limit for the wait before a request may start, because of --per-host, --rate, --host-rate,
+    /// or a Retry-After that another request to the host got [default: no limit]
+    ///
+    /// A URL that waits because of --per-host or --host-rate fails when its turn comes. Without this
+    /// option, a URL fails at once if its host asks for a pause that is longer than --timeout.
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) queue_timeout: Option<Duration>,
 

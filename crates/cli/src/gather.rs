@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::hash::Hash;
 use std::io;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -79,7 +80,8 @@ struct FetchContext {
 
 pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     let input = Input::open(args.urls, args.input.as_deref())?;
-    let (directory, completion) = args.output.map(OutputDirectory::open).transpose()?.unzip();
+    let output = args.output.clone();
+    let (directory, completion) = output.map(OutputDirectory::open).transpose()?.unzip();
     let settings = RequestSettings::from_args(&args.requests)?;
     let (backend, session) = session::start(&args.requests, |builder| {
         let builder = builder
@@ -102,6 +104,12 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     let journal = args.journal.as_deref();
     let journal = journal.map(|path| Journal::open(path, args.retry_failed));
     let (journal, earlier) = journal.transpose()?.unzip();
+    if let (Some(path), Some(directory)) = (&args.journal, &args.output) {
+        check_journal_path(path, directory)?;
+    }
+    if let Some(earlier) = &earlier {
+        check_input(&input, earlier)?;
+    }
     let interrupt = Interrupt::listen()?;
     let loop_probe = args.probe.then(|| LoopProbe::start(&backend)).transpose()?;
 
@@ -200,11 +208,7 @@ impl Pulled {
                     progress.advance(1);
                 }
                 Decision::Mismatch => {
-                    let place = match &url.location {
-                        Some(location) => location.to_string(),
-                        None => format!("URL {index}"),
-                    };
-                    *self.mismatch.borrow_mut() = Some(place);
+                    *self.mismatch.borrow_mut() = Some(location_of(index, &url));
                 }
             }
         }
@@ -232,10 +236,7 @@ impl GatherRun {
             print_to_stderr(self.counts.summary(started.elapsed()));
         }
         if let Some(place) = self.pulled.mismatch.take() {
-            return Err(CliError::usage(format_args!(
-                "{place} is not the URL that the journal has at this index: use the input of the earlier \
-                 run, or another journal"
-            )));
+            return Err(mismatch_error(&place));
         }
         if self.pulled.skipped.get() > 0 {
             let (skipped, failed) = (
@@ -247,12 +248,8 @@ impl GatherRun {
             ));
         }
         let is_whole = stop_reason.is_none() && input.failure().is_none();
-        if let Some(index) = self.earlier.index_after(self.pulled.next.get())
-            && is_whole
-        {
-            return Err(CliError::usage(format_args!(
-                "the journal has the index {index}, but the input ends before it"
-            )));
+        if is_whole {
+            check_length(self.pulled.next.get(), &self.earlier)?;
         }
         let mut succeeded =
             self.counts.failed.is_empty() && self.pulled.skipped_failures.get() == 0;
@@ -419,7 +416,10 @@ impl GatherRun {
     fn report(&mut self, record: &Record) -> Result<(), CliError> {
         self.counts.count(record);
         self.progress.advance(1);
-        if let Some(journal) = &mut self.journal {
+        // After a mismatch, the records belong to another input.
+        if let Some(journal) = &mut self.journal
+            && self.pulled.mismatch.borrow().is_none()
+        {
             journal.append(record)?;
         }
         self.print(|printer| printer.record(record))
@@ -493,6 +493,58 @@ async fn fetch(
     .await;
     stats.finish();
     result
+}
+
+/// Checks that no body can replace the journal.
+fn check_journal_path(journal: &Path, directory: &Path) -> Result<(), CliError> {
+    let folder = journal.parent().map(Path::canonicalize);
+    let is_inside = match (folder, directory.canonicalize()) {
+        (Some(Ok(folder)), Ok(directory)) => folder == directory,
+        _ => false,
+    };
+    let name = journal.file_name().unwrap_or_default().as_encoded_bytes();
+    match is_inside && name.iter().all(u8::is_ascii_digit) {
+        true => Err(CliError::usage(
+            "a body in --output could replace the --journal: use another name for the journal",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Checks that the journal belongs to this input, if the input can be read before the run.
+fn check_input(input: &Input, earlier: &EarlierRecords) -> Result<(), CliError> {
+    if earlier.is_empty() {
+        return Ok(());
+    }
+    let count = input.visit(|index, url| match earlier.decide(index, &url.text) {
+        Decision::Mismatch => Err(mismatch_error(&location_of(index, url))),
+        Decision::Fetch | Decision::Skip { .. } => Ok(()),
+    })?;
+    count.map_or(Ok(()), |count| check_length(count, earlier))
+}
+
+/// Checks that the input has all URLs of the journal.
+fn check_length(count: usize, earlier: &EarlierRecords) -> Result<(), CliError> {
+    match earlier.index_after(count) {
+        Some(index) => Err(CliError::usage(format_args!(
+            "the journal has the index {index}, but the input ends before it"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn location_of(index: usize, url: &InputUrl) -> String {
+    match &url.location {
+        Some(location) => location.to_string(),
+        None => format!("URL {index}"),
+    }
+}
+
+fn mismatch_error(place: &str) -> CliError {
+    CliError::usage(format_args!(
+        "{place} is not the URL that the journal has at this index: use the input of the earlier run, or \
+         another journal"
+    ))
 }
 
 /// Returns the scheme, host and port of a URL. `None` if the URL is invalid, so that its job fails.

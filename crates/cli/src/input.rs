@@ -115,6 +115,35 @@ impl Input {
         Some(format!("reading {}: {error}", file.name))
     }
 
+    /// Calls `visit` with every URL, and returns their number. Returns `None` without a call if the file is a
+    /// pipe or standard input, which can be read only once.
+    pub(crate) fn visit(
+        &self,
+        mut visit: impl FnMut(usize, &InputUrl) -> Result<(), CliError>,
+    ) -> Result<Option<usize>, CliError> {
+        let arguments = self.arguments.as_slice().iter().map(|text| InputUrl {
+            text: text.clone(),
+            fault: None,
+            location: None,
+        });
+        let file = match &self.file {
+            None => None,
+            Some(file) => match &file.countable_path {
+                None => return Ok(None),
+                Some(path) => File::open(path)
+                    .ok()
+                    .map(|open| UrlReader::new(open, file.name.clone())),
+            },
+        };
+        let lines = file.into_iter().flatten().map_while(Result::ok);
+        let mut count = 0;
+        for url in arguments.chain(lines) {
+            visit(count, &url)?;
+            count += 1;
+        }
+        Ok(Some(count))
+    }
+
     /// Calls `callback` with the number of URLs. A thread counts the URLs of a file. If the file is a pipe
     /// or standard input, `callback` is not called.
     pub(crate) fn count(&self, callback: impl FnOnce(u64) + Send + 'static) {

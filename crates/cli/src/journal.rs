@@ -2,9 +2,10 @@
 //! one ended.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -69,6 +70,10 @@ impl EarlierRecords {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_index.is_empty()
+    }
+
     /// Returns an index of the journal that the input does not have, if the input has `len` URLs.
     pub(crate) fn index_after(&self, len: usize) -> Option<usize> {
         let indices = self.by_index.keys().copied();
@@ -128,6 +133,13 @@ impl Journal {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true);
         let file = file.open(path).map_err(error)?;
+        if !file.metadata().map_err(error)?.is_file() {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+            return Err(CliError::usage(format_args!(
+                "cannot open {}: {error}",
+                path.display()
+            )));
+        }
         if !lock(&file).map_err(error)? {
             return Err(CliError::usage(format_args!(
                 "another run is using {}: wait for its end, or use another journal",
@@ -198,7 +210,14 @@ fn start_sync(file: Arc<File>) -> io::Result<(SyncSender<()>, JoinHandle<()>)> {
     Ok((sender, thread))
 }
 
-/// Calls `on_line` with each line of a journal, and with its length. Ignores a last line that is incomplete.
+/// The maximum length of a line, in bytes. A line contains two URLs and a message.
+const MAX_LINE_LENGTH: u64 = 1 << 20;
+
+/// How each record begins.
+const RECORD_START: &[u8] = b"{\"index\":";
+
+/// Calls `on_line` with each line of a journal, and with its length. Ignores a record at the end that is
+/// incomplete.
 pub(crate) fn for_each_line<L: DeserializeOwned>(
     file: &File,
     path: &Path,
@@ -208,18 +227,25 @@ pub(crate) fn for_each_line<L: DeserializeOwned>(
     let mut text = Vec::new();
     for number in 1.. {
         text.clear();
-        let len = reader.read_until(b'\n', &mut text).map_err(|error| {
+        let mut line = reader.by_ref().take(MAX_LINE_LENGTH);
+        let len = line.read_until(b'\n', &mut text).map_err(|error| {
             CliError::usage(format_args!("reading {}: {error}", path.display()))
         })?;
-        if text.last() != Some(&b'\n') {
-            break;
-        }
-        let line = serde_json::from_slice(&text).map_err(|error| {
+        let no_record = |why: &dyn fmt::Display| {
             CliError::usage(format_args!(
-                "line {number} of {} is not a record of inflight gather: {error}",
+                "line {number} of {} is not a record of inflight gather: {why}",
                 path.display()
             ))
-        })?;
+        };
+        if text.last() != Some(&b'\n') {
+            // Another file must not lose its last line.
+            let may_be_torn = text.starts_with(RECORD_START) || RECORD_START.starts_with(&text);
+            return match may_be_torn && (len as u64) < MAX_LINE_LENGTH {
+                true => Ok(()),
+                false => Err(no_record(&"the line is not complete")),
+            };
+        }
+        let line = serde_json::from_slice(&text).map_err(|error| no_record(&error))?;
         on_line(line, len);
     }
     Ok(())

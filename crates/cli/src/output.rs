@@ -133,9 +133,10 @@ pub(crate) fn redacted(text: &str) -> String {
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             without_credentials(&url)
         }
-        Ok(_) => text.to_owned(),
+        // A text without `//`, such as `name:password@host`, may be a URL without its scheme.
+        Ok(url) if !url.cannot_be_a_base() => text.to_owned(),
         // A text that cannot be parsed may have a password anywhere before an @.
-        Err(_) => match text.rsplit_once('@') {
+        _ => match text.rsplit_once('@') {
             Some((_, rest)) => format!("...@{rest}"),
             None => text.to_owned(),
         },
@@ -251,6 +252,13 @@ fn format_row(index: &str, status: &str, bytes: &str, time: &str, digest: Option
     row
 }
 
+/// Returns the text with its control characters escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let mut line = String::new();
+    push_escaped(&mut line, text);
+    line
+}
+
 /// Appends `text` with its control characters escaped, so that a server's text cannot move the
 /// cursor or end the line.
 fn push_escaped(line: &mut String, text: &str) {
@@ -273,6 +281,8 @@ mod tests {
             ("http://host", "http://host"),
             ("http://me:secret@host/a?b#c", "http://host/a?b#c"),
             ("http://me:secret@[::1/a", "...@[::1/a"),
+            ("me:secret@host/a", "...@host/a"),
+            ("mailto:me", "mailto:me"),
             ("not a url", "not a url"),
         ] {
             assert_eq!(redacted(text), expected);

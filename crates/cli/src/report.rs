@@ -12,6 +12,7 @@ use crate::args;
 use crate::args::ReportFormat;
 use crate::exit::{CliError, ExitStatus, print_output};
 use crate::journal::for_each_line;
+use crate::output::printable;
 
 /// How many hosts the table shows.
 const MAX_HOSTS: usize = 10;
@@ -46,6 +47,10 @@ pub(crate) fn run(args: &args::JournalReport) -> Result<ExitStatus, CliError> {
     let name = args.file.display();
     let reading = |error: io::Error| CliError::usage(format_args!("cannot read {name}: {error}"));
     let mut file = File::open(&args.file).map_err(reading)?;
+    if !file.metadata().map_err(reading)?.is_file() {
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        return Err(reading(error));
+    }
     // A later record of an index replaces the earlier ones.
     let (mut locations, mut offset) = (BTreeMap::new(), 0);
     for_each_line(&file, &args.file, |line: ReportedRecord, len| {
@@ -67,7 +72,7 @@ pub(crate) fn run(args: &args::JournalReport) -> Result<ExitStatus, CliError> {
                 summary.add(&line);
                 Ok(())
             }
-            ReportFormat::Urls => writeln!(stdout, "{}", line.url),
+            ReportFormat::Urls => writeln!(stdout, "{}", printable(&line.url)),
             ReportFormat::Jsonl => stdout.write_all(&text),
         };
         written.map_err(|error| CliError::stdout(&error))?;
@@ -117,7 +122,7 @@ impl Summary {
         };
         *self.results.entry(result).or_default() += 1;
         self.failed += usize::from(line.error.is_some());
-        self.bytes += line.bytes;
+        self.bytes = self.bytes.saturating_add(line.bytes);
         self.elapsed.push(line.elapsed_ms);
         self.queued.push(line.queued_ms);
         let host = Url::parse(&line.url).map(|url| url.origin().ascii_serialization());
@@ -134,7 +139,7 @@ impl Summary {
         results.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         for (result, count) in results {
             // Writing to a `String` cannot fail.
-            let _ = writeln!(text, "{count:>10}  {result}");
+            let _ = writeln!(text, "{count:>10}  {}", printable(result));
         }
         let _ = writeln!(text, "\nbytes    {}", self.bytes);
         let _ = writeln!(text, "elapsed  {}", Quantiles::of(&mut self.elapsed).text());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use inflight::bytes::Bytes;
 use inflight::http::Method;
-use inflight::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use inflight::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use inflight::{RequestBuilder, Session};
 
 use crate::args::RequestArgs;
@@ -51,7 +51,8 @@ impl RequestSettings {
 
     pub(crate) fn request(&self, session: &Session, url: &str) -> RequestBuilder {
         let mut request = session.request(self.method.clone(), url);
-        if let Some(user) = &self.user {
+        let has_own = self.headers.iter().any(|(name, _)| name == AUTHORIZATION);
+        if let Some(user) = self.user.as_ref().filter(|_| !has_own) {
             let (name, password) = user.split_once(':').unwrap_or((user, ""));
             request = request.basic_auth(name, password);
         }

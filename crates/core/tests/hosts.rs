@@ -178,9 +178,22 @@ fn a_request_fails_at_once_if_its_host_is_paused_for_longer_than_the_timeout() {
             (error.kind(), error.phase()),
             (ErrorKind::Timeout, Some(Phase::Queue))
         );
-        assert!(error.to_string().contains("60 s"), "{error}");
+        assert!(error.to_string().contains("60.0 s"), "{error}");
     });
     assert_eq!(log.runtime.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn the_queue_timeout_decides_how_long_a_pause_may_be() {
+    let (log, session) = Log::new(busy_once());
+    let session = session.retry(Retry::new(1)).timeout(SECOND);
+    let session = session.queue_timeout(90 * SECOND).build().unwrap();
+    log.runtime.block_on(async {
+        let busy = session.get("http://a/busy").send().await.unwrap();
+        assert_eq!(busy.status(), 503);
+        session.get("http://a/1").text().await.unwrap();
+    });
+    assert_eq!(log.runtime.elapsed(), 60 * SECOND);
 }
 
 #[test]

@@ -179,14 +179,14 @@ fn an_incomplete_last_line_is_removed() {
     gather.run(&[]);
     let complete = fs::read_to_string(&gather.journal).unwrap();
     let (kept, _) = complete.trim_end().rsplit_once('\n').unwrap();
-    for torn in [5, 100] {
+    for torn in [0, 5, 100] {
         let torn = format!("{kept}\n{}", &complete[..torn]);
         fs::write(&gather.journal, torn).unwrap();
         let ran = gather.run(&[]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert_eq!(gather.lines().len(), 3);
     }
-    assert_eq!(origin.stats().requests, 5);
+    assert_eq!(origin.stats().requests, 6);
 }
 
 #[test]
@@ -209,6 +209,80 @@ fn another_input_is_a_usage_error_that_names_the_line() {
     gather.set_input(&longer);
     assert_eq!(gather.run(&[]).code, Some(0));
     assert_eq!(origin.stats().requests, 4);
+}
+
+#[test]
+fn another_file_is_never_changed() {
+    let origin = Origin::start().unwrap();
+    let gather = Run::new(&pages(&origin, 1));
+    for content in [
+        "only copy of my notes",
+        "{\"name\":\"package\"}",
+        "\n",
+        "notes\n",
+    ] {
+        fs::write(&gather.journal, content).unwrap();
+        let ran = gather.run(&[]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert_eq!(fs::read_to_string(&gather.journal).unwrap(), content);
+        let ran = run(["report", gather.journal.to_str().unwrap()]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+    }
+    let input = gather.input.to_str().unwrap();
+    let ran = run(["gather", "--input", input, "--journal", input]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert_eq!(fs::read_to_string(input).unwrap(), origin.url("/page/0"));
+    assert_eq!(origin.stats().requests, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_is_no_journal() {
+    for device in ["/dev/full", "/dev/zero"] {
+        let ran = run(["gather", "--journal", device, "http://127.0.0.1:1/"]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert_eq!(run(["report", device]).code, Some(2));
+    }
+}
+
+#[test]
+fn a_body_cannot_replace_the_journal() {
+    let origin = Origin::start().unwrap();
+    let gather = Run::new(&pages(&origin, 2));
+    let folder = gather.journal.parent().unwrap();
+    let (input, journal) = (gather.input.to_str().unwrap(), folder.join("000001"));
+    let arguments = [
+        "gather",
+        "--input",
+        input,
+        "--output",
+        folder.to_str().unwrap(),
+        "--journal",
+    ];
+    let ran = run(arguments.into_iter().chain([journal.to_str().unwrap()]));
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let ran = run(arguments
+        .into_iter()
+        .chain([gather.journal.to_str().unwrap()]));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn a_run_with_another_input_appends_nothing() {
+    let origin = Origin::start().unwrap();
+    let urls = pages(&origin, 3);
+    let gather = Run::new(&urls);
+    let ran = gather.run(&["--limit", "1", "--fail-fast"]);
+    assert_eq!(ran.code, Some(0));
+    // The journal does not have the first URL.
+    let text = fs::read_to_string(&gather.journal).unwrap();
+    let (_, rest) = text.split_once('\n').unwrap();
+    fs::write(&gather.journal, rest).unwrap();
+    gather.set_input(&[origin.url("/page/8"), origin.url("/page/9")]);
+    assert_eq!(gather.run(&[]).code, Some(2));
+    assert_eq!(fs::read_to_string(&gather.journal).unwrap(), rest);
+    gather.set_input(&urls);
+    assert_eq!(gather.run(&[]).code, Some(0));
 }
 
 #[test]

@@ -48,6 +48,15 @@ fn headers_and_credentials_apply_to_every_url() {
 }
 
 #[test]
+fn an_authorization_header_replaces_the_credentials() {
+    let origin = Origin::start().unwrap();
+    let options = ["--user", "me:secret", "-H", "Authorization: Bearer token"];
+    for echo in gather_echoes(&origin, &options) {
+        assert_eq!(echo["headers"]["Authorization"], "Bearer token");
+    }
+}
+
+#[test]
 fn the_default_user_agent_has_the_name_and_the_version() {
     let origin = Origin::start().unwrap();
     let agent = format!("inflight/{}", env!("CARGO_PKG_VERSION"));
@@ -121,8 +130,8 @@ fn resolve_connects_to_the_given_address() {
 #[test]
 fn queue_timeout_includes_the_wait_for_the_host() {
     let origin = Origin::start().unwrap();
-    let (slow, page) = (origin.url("/delay-ms/400"), origin.url("/page/1"));
-    let limits = ["--per-host", "1", "--queue-timeout", "100ms"];
+    let (slow, page) = (origin.url("/delay-ms/3000"), origin.url("/page/1"));
+    let limits = ["--per-host", "1", "--queue-timeout", "2s"];
     let ran = run(["gather"].into_iter().chain(limits).chain([&*slow, &*page]));
     let records = ran.records();
     assert_eq!(kinds(&records), ["ok", "timeout"], "{ran:?}");

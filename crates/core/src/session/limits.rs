@@ -94,7 +94,7 @@ impl Limits {
                 && host.next_start(timer.now()).is_some()
             {
                 held.all = None;
-                wait_for_start(host, timer, limit, policy.timeout).await?;
+                wait_for_start(host, timer, limit, policy).await?;
             }
             if let (Some(all), None) = (&self.all, &held.all) {
                 held.all = Some(acquire(all, timer, limit).await?);
@@ -138,22 +138,23 @@ async fn acquire_host(
     Ok(())
 }
 
-/// Waits until a request to the host may start. Fails at once if the host is paused for longer than `timeout`.
+/// Waits until a request to the host may start. Fails at once if the host is paused for longer than the
+/// queue timeout or, without one, than the timeout. Otherwise a server could stop a program for days.
 async fn wait_for_start(
     host: &HostState,
     timer: &mut ExchangeTimer,
     limit: PhaseLimit,
-    timeout: Option<Duration>,
+    policy: &RequestPolicy,
 ) -> Result<(), Error> {
     while let Some(start) = host.next_start(timer.now()) {
         let now = timer.now();
         let pause = host.paused_until(now);
         let pause = pause.map_or(Duration::ZERO, |end| end.saturating_duration_since(now));
-        if timeout.is_some_and(|timeout| pause > timeout) {
+        let longest = policy.queue_timeout.or(policy.timeout);
+        if longest.is_some_and(|longest| pause > longest) {
             return Err(Error::timeout(Phase::Queue).with_context(format!(
-                "the server has asked for no more requests within {} s (Retry-After), which is \
-                 longer than the timeout",
-                pause.as_secs()
+                "the server has asked for a pause of {:.1} s (Retry-After): set a longer queue timeout",
+                pause.as_secs_f64()
             )));
         }
         timer.sleep_until(start, limit).await?;

@@ -49,8 +49,9 @@ use crate::message::target::Origin;
 /// the failure instead.
 ///
 /// `Retry-After` in a response with the status 429 or 503 delays all requests of the session to the
-/// host, not only the retry. A request that would wait longer than its timeout fails at once, with a
-/// timeout of the phase `queue`.
+/// host, not only the retry. A request that would wait longer than its
+/// [`queue_timeout`](crate::SessionBuilder::queue_timeout) or, without one, longer than its timeout
+/// fails at once, with a timeout of the phase `queue`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -336,8 +337,10 @@ fn retry_after(headers: &HeaderMap) -> Duration {
     let Some(value) = value else {
         return Duration::ZERO;
     };
-    if let Ok(seconds) = value.trim().parse() {
-        return Duration::from_secs(seconds);
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number that is too large means a very long pause.
+        return Duration::from_secs(value.parse().unwrap_or(u64::MAX));
     }
     let date = |value: &str| httpdate::parse_http_date(value).ok();
     let server_time = headers
@@ -421,7 +424,9 @@ mod tests {
         assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Duration::ZERO);
         assert_eq!(after("soon"), Duration::ZERO);
         assert_eq!(after("-1"), Duration::ZERO);
-        assert_eq!(after("18446744073709551615"), Duration::from_secs(u64::MAX));
+        for huge in ["18446744073709551615", "18446744073709551616"] {
+            assert_eq!(after(huge), Duration::from_secs(u64::MAX));
+        }
     }
 
     #[test]
