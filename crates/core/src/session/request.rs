@@ -541,7 +541,7 @@ impl RequestBuilder {
     ///
     /// If the transfer is cut off or a read times out, the call continues the download after a pause, if the
     /// [`Retry`] policy allows this. Each continuation counts as a retry. The [`timeout`](Self::timeout)
-    /// applies to the whole call, so a long download needs a long one. The other timeouts apply to each
+    /// applies to the whole call without the waits for limits, so a long download needs a long one. The other timeouts apply to each
     /// request.
     ///
     /// The request has the header `Accept-Encoding: identity`, because a range counts coded bytes. If the
@@ -551,8 +551,9 @@ impl RequestBuilder {
     /// Only one call at a time can download to a path, also among several processes. The partial file is
     /// locked: with `flock` on Unix, so a network file system must support it.
     ///
-    /// The call trusts the bytes of the partial file. They survive if the program is killed. After a crash of
-    /// the whole system, delete the partial file, or check the digest of the result.
+    /// The call trusts the bytes of the partial file, whose name is predictable. Do not download to a
+    /// directory in which others can create files. The bytes survive if the program is killed. After a crash
+    /// of the whole system, delete the partial file, or check the digest of the result.
     ///
     /// ```
     /// use std::time::Duration;
