@@ -1,5 +1,6 @@
 //! Runs the example programs and checks their output.
 
+use std::collections::HashSet;
 use std::process::Command;
 
 use inflight_origin::Origin;
@@ -48,7 +49,13 @@ fn hundred_pages_prints_the_pages_and_each_failure() {
 #[test]
 fn crawler_fetches_each_page_once() {
     let printed = run(env!("CARGO_BIN_EXE_crawler"));
-    assert_eq!(printed, "100 pages, 0 failures\n");
+    let pages: HashSet<_> = printed.lines().collect();
+    assert_eq!(
+        (printed.lines().count(), pages.len()),
+        (100, 100),
+        "{printed}"
+    );
+    assert!(pages.iter().all(|line| line.contains("/links/100/")));
 }
 
 #[test]

@@ -3,55 +3,42 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::error::Error as StdError;
 
-use futures_lite::StreamExt;
 use inflight::url::Url;
 use inflight::{Error, Retry, gather_queue};
 use inflight_origin::Origin;
 
-const MAX_PAGES: usize = 200;
-
-type Failure = Box<dyn std::error::Error>;
-
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), Box<dyn StdError>> {
     let origin = Origin::start()?;
     // This site has 100 pages. Each page links to all others.
-    inflight::block_on(crawl(Url::parse(&origin.url("/links/100/0"))?))
+    let start = Url::parse(&origin.url("/links/100/0"))?;
+    Ok(inflight::block_on(crawl(start))?)
 }
 
 // ANCHOR: crawl
-async fn crawl(start: Url) -> Result<(), Failure> {
+async fn crawl(start: Url) -> Result<(), Error> {
     let session = &inflight::builder().retry(Retry::new(2)).build()?;
     let seen = &RefCell::new(HashSet::from([start.clone()]));
-    let mut pages = gather_queue([start], |url, queue| async move {
-        let page = session
-            .get(url.clone())
-            .error_for_status(true)
-            .text()
-            .await?;
-        for link in links(&url, &page) {
-            let mut seen = seen.borrow_mut();
-            if link.host() == url.host() && seen.len() < MAX_PAGES && seen.insert(link.clone()) {
+    let crawl = gather_queue([start], |url, queue| async move {
+        let request = session.get(url.clone()).error_for_status(true);
+        for link in links(&url, &request.text().await?) {
+            if link.host() == url.host() && seen.borrow_mut().insert(link.clone()) {
                 queue.push(link).ok();
             }
         }
-        Ok::<_, Error>(page.len())
-    })
-    .limit(20)
-    .key(|url| url.host_str().map(str::to_owned))
-    .per_key(5)
-    .completed();
-    let (mut succeeded, mut failed) = (0, 0);
-    while let Some((url, result)) = pages.next().await {
+        Ok::<_, Error>(())
+    });
+    let crawl = crawl
+        .limit(20)
+        .key(|url| url.authority().to_owned())
+        .per_key(5);
+    for (url, result) in crawl.settled().await.results {
         match result {
-            Ok(_) => succeeded += 1,
-            Err(error) => {
-                failed += 1;
-                println!("{url}: {}", Error::from(error));
-            }
+            Ok(()) => println!("{url}"),
+            Err(error) => println!("{url}: {}", Error::from(error)),
         }
     }
-    println!("{succeeded} pages, {failed} failures");
     Ok(())
 }
 // ANCHOR_END: crawl
