@@ -59,10 +59,11 @@ The body is written as it arrives. With -o, the body is written to a temporary f
 of FILE. When the body is complete, the temporary file is renamed to FILE. If FILE is a pipe or a
 device, the body is written to FILE directly.
 
-With -C, the bytes that have arrived are kept in FILE.part, also if the program is killed, if the server
-identifies the version of the body (a strong ETag, or an old Last-Modified). The next run with -C requests
-the rest, if the server still has the same version, and otherwise starts over. With --retries, a transfer that is cut off is continued in the same run. The body is not decoded,
-and a status other than 200 is a failure.
+With -C, the program keeps the bytes that have arrived in FILE.part, even if it is killed. The server
+must identify the version of the body with a strong ETag or an old Last-Modified. The next run with -C
+requests the rest if the server still has this version. Otherwise it starts over. With --retries, the
+same run continues a transfer that is cut off. The body is not decoded, and a status other than 200 is a
+failure.
 
 Without --format, only errors are reported, on standard error. With --format, one record in the format
 of `inflight gather` is written at the end: to standard output with -o, otherwise to standard error.")]

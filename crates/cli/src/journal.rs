@@ -210,8 +210,9 @@ fn start_sync(file: Arc<File>) -> io::Result<(SyncSender<()>, JoinHandle<()>)> {
     Ok((sender, thread))
 }
 
-/// The maximum length of a line, in bytes. A line contains two URLs and a message.
-const MAX_LINE_LENGTH: u64 = 1 << 20;
+/// The maximum length of a line, in bytes. A record contains two URLs and a message, and each can have the length
+/// of an input line. JSON needs up to six bytes for a byte of them.
+const MAX_LINE_LENGTH: u64 = 4 << 20;
 
 /// How each record begins.
 const RECORD_START: &[u8] = b"{\"index\":";

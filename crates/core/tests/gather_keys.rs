@@ -281,7 +281,7 @@ proptest! {
     }
 }
 
-/// A tree of items, each of which adds its children.
+/// A tree of items. Each item adds its children.
 #[derive(Debug, Clone)]
 struct Tree {
     key: u8,

@@ -459,8 +459,8 @@ where
 
     /// Sets how many inputs may wait for their key. Default 10,000.
     ///
-    /// The gather pulls so many inputs ahead of those that run, and keeps them in memory. If they all
-    /// have keys that are at their limit, the gather starts no job until a job of these keys finishes.
+    /// The gather keeps waiting inputs in memory. If this number of inputs wait and all their keys are at
+    /// their limit, the gather starts no job until one of these keys permits it.
     ///
     /// # Panics
     ///

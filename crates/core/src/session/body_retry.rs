@@ -29,8 +29,8 @@ pub(super) struct Transfer {
     pub(super) permits: Permits,
     /// When the attempt times out.
     pub(super) attempt_end: Option<Instant>,
-    /// The position at which the bytes must have ended, if it is known.
-    pub(super) last_byte: Option<u64>,
+    /// The position at which the bytes end, if it is known.
+    pub(super) end: Option<u64>,
     pub(super) observed: Option<Box<ObservedExchange>>,
     /// `None` if the request is not retried.
     pub(super) retry: Option<Box<BodyRetry>>,
@@ -275,7 +275,7 @@ impl PlannedRetry {
             ..
         } = exchange;
         match continued {
-            Ok((continuation, last_byte)) => {
+            Ok((continuation, end)) => {
                 let retry = BodyRetry {
                     policy,
                     template,
@@ -291,7 +291,7 @@ impl PlannedRetry {
                     timer,
                     permits,
                     attempt_end,
-                    last_byte: last_byte.or_else(|| retry.total()),
+                    end: end.or_else(|| retry.total()),
                     observed,
                     retry: Some(Box::new(retry)),
                 };

@@ -186,7 +186,7 @@ impl LimitedBody {
 
     fn has_too_many_bytes(&self) -> bool {
         let last = match &self.state {
-            State::Transferring(transfer) => transfer.last_byte,
+            State::Transferring(transfer) => transfer.end,
             _ => None,
         };
         last.is_some_and(|last| self.received.bytes > last)

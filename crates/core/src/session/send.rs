@@ -92,7 +92,7 @@ pub(crate) async fn exchange(
                     timer,
                     permits,
                     attempt_end,
-                    last_byte: retry.as_ref().and_then(|retry| retry.total()),
+                    end: retry.as_ref().and_then(|retry| retry.total()),
                     observed,
                     retry,
                 };

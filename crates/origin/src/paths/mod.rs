@@ -42,7 +42,7 @@ Paths of httpbin:
 /cookies /cookies/set?k=v /cookies/set/{k}/{v} /cookies/delete?k
 /basic-auth/{user}/{passwd} /hidden-basic-auth/{user}/{passwd} /bearer
 /encoding/utf8                      a page in many scripts
-/links/{n}/{offset}                 one of n pages, each of which links to all others; at most 200
+/links/{n}/{offset}                 a page with links to the n - 1 other pages; n is at most 200
 /response-headers?name=value        a response with these headers
 
 More paths:
