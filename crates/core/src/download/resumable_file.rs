@@ -6,6 +6,8 @@
 //! description, then the bytes.
 
 use std::ffi::OsString;
+#[cfg(unix)]
+use std::fs::TryLockError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -285,14 +287,11 @@ fn options() -> OpenOptions {
 fn try_lock(path: &Path) -> io::Result<Option<File>> {
     use std::os::unix::fs::MetadataExt;
 
-    use rustix::fs::{FlockOperation, flock};
-    use rustix::io::Errno;
-
     let file = options().open(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match file.try_lock() {
         Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
     }
     // Another download may have renamed or deleted the file before the lock.
     let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
