@@ -35,7 +35,7 @@ pub mod tower;
 mod upload;
 
 // Requests and responses.
-pub use download::partial_file::PartialFile;
+pub use download::partial_file::{CompleteFile, PartialFile};
 pub use error::{BoxError, Error, ErrorKind, Phase, TlsFault};
 pub use message::body::{BlockingBody, Body, ChunkOrRestart};
 pub use message::progress::Progress;

@@ -107,7 +107,7 @@ pub use inflight_probe as probe;
 
 /// Types for programs that write a body themselves.
 pub mod download {
-    pub use inflight_core::{ChunkOrRestart, PartialFile};
+    pub use inflight_core::{ChunkOrRestart, CompleteFile, PartialFile};
 }
 
 /// Forms of several parts.

@@ -1,12 +1,13 @@
 //! A file that appears under its name only when it is complete.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::backend::runtime::Runtime;
 use crate::backend::task::blocking_work;
@@ -15,6 +16,10 @@ use crate::message::response::BlockingPool;
 
 /// How many bytes are buffered before they are written. Each write is one call on the blocking pool.
 pub(super) const WRITE_SIZE: usize = 256 * 1024;
+
+/// The start and the end of temporary names.
+const PREFIX: &str = ".inflight-";
+const SUFFIX: &str = ".part";
 
 /// A file that is written on a runtime's blocking pool, and appears under its name only when it is complete.
 ///
@@ -152,8 +157,80 @@ impl PartialFile {
     /// # Cancel safety
     ///
     /// If the future is dropped, the file may or may not appear.
-    pub async fn finish(mut self) -> Result<(), Error> {
-        self.run(FileContent::finish).await
+    pub async fn finish(self) -> Result<(), Error> {
+        self.finish_with(CompleteFile::persist).await
+    }
+
+    /// Writes the buffered bytes, and calls `commit` on the blocking pool to give the file its name.
+    ///
+    /// Use this method if the name is known only at the end, or if no existing file may be replaced.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use inflight_core::{BlockOn, Error, PartialFile};
+    /// # use inflight_threads::Threads;
+    /// let directory = tempfile::tempdir()?;
+    /// let names = ["page", "page-2"].map(|name| directory.path().join(name));
+    /// std::fs::write(&names[0], "an older page")?;
+    /// let [first, second] = names.clone();
+    /// # let threads = Threads::new();
+    /// # threads.block_on(async {
+    /// let mut file = PartialFile::new(Arc::new(threads.clone()), &first);
+    /// file.write(b"a page").await?;
+    /// file.finish_with(move |mut file| match file.persist_new(&first)? {
+    ///     true => Ok(()),
+    ///     false => file.persist_new(&second).map(|_| ()),
+    /// })
+    /// .await
+    /// # })?;
+    /// assert_eq!(std::fs::read(&names[0])?, b"an older page");
+    /// assert_eq!(std::fs::read(&names[1])?, b"a page");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as [`write`](Self::write), and an error of `commit`.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, `commit` may or may not be called.
+    pub async fn finish_with<T, C>(mut self, commit: C) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        C: FnOnce(CompleteFile) -> io::Result<T> + Send + 'static,
+    {
+        self.run(|content| commit(content.complete()?)).await
+    }
+
+    /// Deletes the temporary files in `directory` of programs that were killed, and returns their number.
+    /// Blocks the thread.
+    ///
+    /// A program locks its temporary files while it writes them, so this function deletes no file that is in
+    /// use. It also deletes the files of downloads that could be continued, and keeps the files for whose
+    /// names `keep` returns `true`. It ignores files that cannot be deleted.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system if the directory cannot be read.
+    pub fn remove_abandoned(
+        directory: &Path,
+        mut keep: impl FnMut(&OsStr) -> bool,
+    ) -> io::Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let bytes = name.as_encoded_bytes();
+            let is_temporary =
+                bytes.starts_with(PREFIX.as_bytes()) && bytes.ends_with(SUFFIX.as_bytes());
+            // Does not follow symbolic links.
+            let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+            if is_temporary && is_file && !keep(&name) && remove_unlocked(&entry.path()) {
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// Runs `work` on the blocking pool.
@@ -211,9 +288,16 @@ impl FileContent {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    fn complete(mut self) -> io::Result<CompleteFile> {
         self.write()?;
-        self.file.take().map_or(Ok(()), TemporaryFile::persist)
+        let file = self.file.take().ok_or(io::ErrorKind::NotFound)?;
+        let (lock, temporary) = file.0.into_parts();
+        Ok(CompleteFile {
+            temporary: Some(temporary),
+            path: file.1,
+            _lock: Some(lock),
+            _guard: self.guard.take(),
+        })
     }
 }
 
@@ -223,6 +307,107 @@ impl fmt::Debug for PartialFile {
             .field("path", &self.content.as_ref().map(|content| &content.path))
             .finish_non_exhaustive()
     }
+}
+
+/// A complete file under a temporary name. Created by [`PartialFile::finish_with`].
+///
+/// Its methods block the thread. Dropping the value deletes the file, unless it got a name.
+pub struct CompleteFile {
+    // `None` when the file has its name.
+    temporary: Option<TempPath>,
+    path: PathBuf,
+    _lock: Option<File>,
+    // The last field, because it must be dropped after the file.
+    _guard: Option<Box<dyn Send + Sync>>,
+}
+
+impl CompleteFile {
+    /// Takes over an existing file. Dropping the value deletes the file.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system if the current directory is needed and unknown.
+    pub fn from_path(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        Ok(Self {
+            temporary: Some(TempPath::try_from_path(&path)?),
+            path,
+            _lock: None,
+            _guard: None,
+        })
+    }
+
+    /// Renames the file to the path that [`PartialFile::new`] got, and replaces an existing file.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system. The file is then deleted.
+    pub fn persist(self) -> io::Result<()> {
+        let path = self.path.clone();
+        self.persist_to(&path)
+    }
+
+    /// Renames the file to another path in the same file system, and replaces an existing file.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system. The file is then deleted.
+    pub fn persist_to(mut self, path: &Path) -> io::Result<()> {
+        match self.temporary.take() {
+            Some(temporary) => Ok(temporary.persist(path)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Renames the file to another path in the same file system, unless a file exists there. Returns whether
+    /// the file was renamed. If it was not, another path can be tried.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
+    pub fn persist_new(&mut self, path: &Path) -> io::Result<bool> {
+        let Some(temporary) = self.temporary.take() else {
+            return Ok(true);
+        };
+        let Err(failed) = temporary.persist_noclobber(path) else {
+            return Ok(true);
+        };
+        self.temporary = Some(failed.path);
+        match failed.error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(false),
+            _ => Err(failed.error),
+        }
+    }
+
+    /// Returns the temporary path of the file. `None` if the file has its name.
+    pub fn temporary_path(&self) -> Option<&Path> {
+        self.temporary.as_deref()
+    }
+}
+
+impl fmt::Debug for CompleteFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompleteFile")
+            .field("temporary", &self.temporary)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Deletes a temporary file, and its description if a download could continue it. Returns `false` if a program
+/// uses the file or if it cannot be deleted.
+fn remove_unlocked(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    // A file system may have no locks.
+    if file.try_lock().is_err() || fs::remove_file(path).is_err() {
+        return false;
+    }
+    let mut description = path.as_os_str().to_owned();
+    description.push(".json");
+    let _ = fs::remove_file(description);
+    true
 }
 
 /// A file under a temporary name, and its final path. Dropping the value deletes the file.
@@ -237,22 +422,19 @@ impl TemporaryFile {
             _ => Path::new("."),
         };
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".inflight-").suffix(".part");
+        builder.prefix(PREFIX).suffix(SUFFIX);
         // The usual mode of a new file. The default of `tempfile` lets only the owner read the file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let temporary = builder
             .tempfile_in(directory)
             .map_err(without_temporary_path)?;
+        // Shows `remove_abandoned` that the file is in use. Some file systems have no locks.
+        let _ = temporary.as_file().try_lock();
         if let Some(permissions) = permissions {
             temporary.as_file().set_permissions(permissions)?;
         }
         Ok(Self(temporary, path))
-    }
-
-    fn persist(self) -> io::Result<()> {
-        self.0.persist(&self.1)?;
-        Ok(())
     }
 }
 
@@ -289,21 +471,74 @@ fn without_temporary_path(error: io::Error) -> io::Error {
 mod tests {
     use super::*;
 
+    fn content(path: &Path, bytes: &[u8]) -> FileContent {
+        let mut content = FileContent {
+            path: path.to_owned(),
+            file: None,
+            buffer: bytes.to_owned(),
+            guard: None,
+        };
+        content.write().unwrap();
+        content
+    }
+
     #[test]
     fn a_file_appears_only_when_it_is_complete() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("page");
-        let mut file = TemporaryFile::create(&path).unwrap();
-        file.0.write_all(b"all").unwrap();
+        let file = content(&path, b"all");
         assert!(!path.exists());
-        file.persist().unwrap();
+        file.complete().unwrap().persist().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"all");
 
-        let mut partial = TemporaryFile::create(&path).unwrap();
-        partial.0.write_all(b"ha").unwrap();
-        drop(partial);
+        drop(content(&path, b"ha"));
+        assert_eq!(fs::read(&path).unwrap(), b"all");
+        drop(content(&path, b"other").complete().unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"all");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_only_on_request() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = ["page", "page-2"].map(|name| directory.path().join(name));
+        fs::write(&paths[0], "old").unwrap();
+        let mut file = content(&paths[0], b"new").complete().unwrap();
+        assert!(!file.persist_new(&paths[0]).unwrap());
+        assert!(file.temporary_path().unwrap().exists());
+        assert!(file.persist_new(&paths[1]).unwrap());
+        assert_eq!(file.temporary_path(), None);
+        drop(file);
+        assert_eq!(fs::read(&paths[0]).unwrap(), b"old");
+        assert_eq!(fs::read(&paths[1]).unwrap(), b"new");
+
+        let file = CompleteFile::from_path(&paths[1]).unwrap();
+        file.persist_to(&paths[0]).unwrap();
+        assert_eq!(fs::read(&paths[0]).unwrap(), b"new");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_temporary_files_that_no_program_uses_are_abandoned() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("page");
+        let in_use = content(&path, b"half");
+        for name in [
+            ".inflight-a.part",
+            ".inflight-000007.part",
+            ".inflight-a.part.json",
+            "page.part",
+        ] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let removed =
+            PartialFile::remove_abandoned(directory.path(), |name| name == ".inflight-000007.part");
+        assert_eq!(removed.unwrap(), 1);
+        in_use.complete().unwrap().persist().unwrap();
+        let names = fs::read_dir(directory.path()).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".inflight-000007.part", "page", "page.part"]);
     }
 
     #[cfg(unix)]
@@ -315,9 +550,11 @@ mod tests {
         fs::write(&path, "old").unwrap();
         fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         symlink(&path, &link).unwrap();
-        let mut file = TemporaryFile::create(&link).unwrap();
-        file.0.write_all(b"new").unwrap();
-        file.persist().unwrap();
+        content(&link, b"new")
+            .complete()
+            .unwrap()
+            .persist()
+            .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(
