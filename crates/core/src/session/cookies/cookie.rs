@@ -11,7 +11,7 @@ use crate::session::cookies::parse::{MAX_ATTRIBUTE, SetCookie};
 /// The most bytes of a host name, with a trailing dot (RFC 1035, 2.3.4).
 const MAX_HOST: usize = 254;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cookie {
     pub(super) name: Vec<u8>,
     pub(super) value: Vec<u8>,

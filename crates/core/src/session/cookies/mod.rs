@@ -1,10 +1,12 @@
 //! Cookies (RFC 6265bis, section 5, without `SameSite`).
 //!
 //! In reading order: `date` and `parse` (the header `Set-Cookie`), `cookie` (which URLs may set and receive
-//! a cookie), `store` (the cookies of a jar) and `saved` (cookies as JSON).
+//! a cookie), `store` (the cookies of a jar), `saved` (cookies as JSON) and `netscape` (the format of curl and
+//! wget).
 
 mod cookie;
 mod date;
+mod netscape;
 mod parse;
 mod saved;
 mod store;
@@ -18,7 +20,7 @@ use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use url::Url;
 
 use crate::error::{BoxError, Error, ErrorKind};
-use crate::session::cookies::cookie::is_public_suffix;
+use crate::session::cookies::cookie::{Cookie, is_public_suffix};
 use crate::session::cookies::saved::SavedCookie;
 use crate::session::cookies::store::CookieStore;
 
@@ -71,15 +73,62 @@ impl CookieJar {
         let invalid = "cannot load the cookies: the data is not in the format of `CookieJar::save`";
         let parsed = serde_json::from_reader::<_, Vec<SavedCookie>>(reader);
         let saved = parsed.map_err(|error| match error.is_io() {
-            true => io_error("cannot read the cookies", error),
+            true => read_error(error.into()),
             false => io_error(invalid, error),
         })?;
+        let cookies = saved.into_iter().map(SavedCookie::into_cookie);
+        Self::from_cookies(cookies.map(|cookie| cookie.map_err(|error| io_error(invalid, error))))
+    }
+
+    /// Creates a jar with the cookies of a Netscape cookie file, often called `cookies.txt`.
+    /// [`save_netscape`], curl, wget, yt-dlp and browser extensions write this format.
+    ///
+    /// Each line is a cookie. It has seven fields that are separated by tabs:
+    ///
+    /// | Field | Content |
+    /// |---|---|
+    /// | domain | The host. A leading dot and a port have no effect. |
+    /// | subdomains | `TRUE` if the hosts below the domain also receive the cookie, otherwise `FALSE` |
+    /// | path | The path, which starts with a slash |
+    /// | secure | `TRUE` if the jar sends the cookie only over `https`, otherwise `FALSE` |
+    /// | expires | The time in seconds since 1970. It is 0 or empty for a session cookie, which lasts as long as the jar. |
+    /// | name | The name, in any encoding |
+    /// | value | The value, in any encoding. The last tab and the value may be missing. |
+    ///
+    /// `#HttpOnly_` before the domain has no effect. Other lines that start with `#` and blank lines are
+    /// comments. The jar skips expired cookies. It also skips a cookie for a public suffix whose second field
+    /// is `TRUE`. A cookie lasts at most 400 days from now.
+    ///
+    /// ```
+    /// use inflight_core::CookieJar;
+    ///
+    /// let file = b"# Netscape HTTP Cookie File\n\
+    ///     .pages.test\tTRUE\t/\tTRUE\t0\tlogin\t0a1b2c\n";
+    /// let jar = CookieJar::load_netscape(&file[..])?;
+    /// let url = "https://www.pages.test/".parse()?;
+    /// assert_eq!(jar.header(&url).unwrap(), "login=0a1b2c");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the reader fails or a line is not valid. The message contains the number of the
+    /// line, but no text of the line.
+    ///
+    /// [`save_netscape`]: Self::save_netscape
+    #[doc(alias("cookies.txt", "MozillaCookieJar"))]
+    pub fn load_netscape(reader: impl BufRead) -> Result<Self, Error> {
+        Self::from_cookies(netscape::read_cookies(reader, now()))
+    }
+
+    /// Creates a jar with saved cookies.
+    fn from_cookies(
+        cookies: impl IntoIterator<Item = Result<Cookie, Error>>,
+    ) -> Result<Self, Error> {
         let (jar, now) = (Self::new(), now());
-        for saved in saved {
-            let cookie = saved
-                .into_cookie()
-                .map_err(|error| io_error(invalid, error))?;
-            // The list of public suffixes may have grown since the cookies were saved.
+        for cookie in cookies {
+            let cookie = cookie?;
+            // Other programs may save cookies for public suffixes, and the list of suffixes may have grown.
             if cookie.is_host_only || !is_public_suffix(&cookie.domain) {
                 jar.lock().insert(cookie, now);
             }
@@ -88,19 +137,53 @@ impl CookieJar {
     }
 
     /// Writes the cookies that have an `Expires` or a `Max-Age`, as JSON. Other cookies are not saved.
+    /// [`save_netscape`](Self::save_netscape) also saves those.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Io`] if the writer fails.
-    pub fn save(&self, mut writer: impl Write) -> Result<(), Error> {
+    pub fn save(&self, writer: impl Write) -> Result<(), Error> {
         let cookies: Vec<_> = {
             let store = self.lock();
             let cookies = store.cookies(now()).into_iter();
             cookies.filter_map(SavedCookie::new).collect()
         };
         let json = serde_json::to_vec_pretty(&cookies).map_err(io::Error::from);
-        json.and_then(|json| writer.write_all(&json))
-            .map_err(|error| io_error("cannot save the cookies", error))
+        json.and_then(|json| write_and_flush(writer, &json))
+            .map_err(write_error)
+    }
+
+    /// Writes the cookies as a Netscape cookie file, which curl, wget and yt-dlp read. [`load_netscape`]
+    /// describes the format.
+    ///
+    /// Unlike [`save`](Self::save), this method also writes session cookies, which have no expiry time.
+    /// A login usually depends on one. The method leaves out a cookie that contains a tab, because the format
+    /// cannot express it. The jar does not keep the attribute `HttpOnly`, so the file marks no cookie with it.
+    ///
+    /// The file may contain credentials, so other users should not be able to read it.
+    ///
+    /// ```
+    /// use inflight_core::CookieJar;
+    ///
+    /// let jar = CookieJar::new();
+    /// jar.set("login=0a1b2c; Secure", &"https://pages.test/".parse()?);
+    /// let mut file = Vec::new();
+    /// jar.save_netscape(&mut file)?;
+    /// let expected = b"# Netscape HTTP Cookie File\n\
+    ///     pages.test\tFALSE\t/\tTRUE\t0\tlogin\t0a1b2c\n";
+    /// assert_eq!(file, expected);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the writer fails.
+    ///
+    /// [`load_netscape`]: Self::load_netscape
+    #[doc(alias("cookies.txt", "MozillaCookieJar"))]
+    pub fn save_netscape(&self, writer: impl Write) -> Result<(), Error> {
+        let file = netscape::format_cookies(self.lock().cookies(now()));
+        write_and_flush(writer, &file).map_err(write_error)
     }
 
     /// Adds a cookie as if a response from `url` had set it. `cookie` has the syntax of `Set-Cookie`, in
@@ -171,6 +254,20 @@ fn io_error(context: &'static str, source: impl Into<BoxError>) -> Error {
     Error::new(ErrorKind::Io)
         .with_context(context)
         .with_source(source)
+}
+
+fn read_error(source: io::Error) -> Error {
+    io_error("cannot read the cookies", source)
+}
+
+fn write_error(source: io::Error) -> Error {
+    io_error("cannot save the cookies", source)
+}
+
+/// Writes a whole file. A buffered writer ignores errors when it is dropped, so it has to be flushed.
+fn write_and_flush(mut writer: impl Write, file: &[u8]) -> io::Result<()> {
+    writer.write_all(file)?;
+    writer.flush()
 }
 
 /// Returns the time of the system's clock, or the start of 1970 if the clock is earlier, because saved
@@ -294,13 +391,26 @@ mod tests {
 
     #[test]
     fn a_failing_reader_or_writer_is_an_io_error() {
-        let error = CookieJar::load(io::BufReader::new(BrokenReader)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Io);
-        assert!(error.to_string().contains("cannot read the cookies"));
+        let broken = || io::BufReader::new(BrokenReader);
+        for loaded in [
+            CookieJar::load(broken()),
+            CookieJar::load_netscape(broken()),
+        ] {
+            let error = loaded.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io);
+            assert!(error.to_string().contains("cannot read the cookies"));
+        }
         let jar = CookieJar::new();
-        let error = jar.save(&mut [0; 1][..]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Io);
-        assert!(error.to_string().contains("cannot save the cookies"));
+        for saved in [
+            jar.save(&mut [0; 1][..]),
+            jar.save_netscape(&mut [0; 1][..]),
+            // A buffer of this size fails only when it is flushed.
+            jar.save_netscape(io::BufWriter::new(&mut [0; 1][..])),
+        ] {
+            let error = saved.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io);
+            assert!(error.to_string().contains("cannot save the cookies"));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::session::cookies::date::parse_date;
 
 /// The longest lifetime of a cookie: 400 days (RFC 6265bis, 5.5).
-const MAX_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
+pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
 
 /// The most bytes of a name and its value together.
 const MAX_PAIR: usize = 4096;
