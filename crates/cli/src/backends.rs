@@ -8,8 +8,9 @@ use inflight::Cell;
 use inflight::backend::{Capabilities, Support};
 use serde::Serialize;
 
-use crate::args::{self, Format};
+use crate::args;
 use crate::exit::{CliError, ExitStatus, print_output};
+use crate::format::Format;
 use crate::output::{describe, json_line};
 use crate::versions;
 

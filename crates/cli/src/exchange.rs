@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use inflight::bytes::Bytes;
 use inflight::download::ChunkOrRestart;
+use inflight::http::header::CONTENT_TYPE;
 use inflight::http::{HeaderMap, StatusCode, Version};
 use inflight::observe::{Event, Step};
 use inflight::url::Url;
@@ -47,6 +48,7 @@ pub(crate) struct ExchangeStats {
     pub(crate) url: Option<Url>,
     pub(crate) status: Option<StatusCode>,
     pub(crate) version: Option<Version>,
+    pub(crate) content_type: Option<String>,
     pub(crate) bytes: u64,
     pub(crate) attempts: u32,
     pub(crate) redirects: u32,
@@ -62,6 +64,7 @@ impl SharedStats {
             url: None,
             status: None,
             version: None,
+            content_type: None,
             bytes: 0,
             attempts: 0,
             redirects: 0,
@@ -99,11 +102,14 @@ impl SharedStats {
         let request = self.count_attempts(request);
         request.observe(move |event: &Event<'_>| match event.step {
             Step::Head {
-                status, version, ..
+                status,
+                version,
+                headers,
             } => {
                 let mut stats = stats.lock();
                 stats.url = event.url.cloned();
                 (stats.status, stats.version) = (Some(status), Some(version));
+                stats.content_type = content_type(headers);
             }
             Step::Redirected { .. } => stats.lock().status = None,
             _ => {}
@@ -121,6 +127,11 @@ impl SharedStats {
 }
 
 impl ExchangeStats {
+    /// Returns whether the request has been sent.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.is_some()
+    }
+
     /// Returns the time from the first permits to the end, or until now while the exchange runs.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started
@@ -135,6 +146,10 @@ impl ExchangeStats {
     fn end(&self) -> Instant {
         self.ended.unwrap_or_else(Instant::now)
     }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get(CONTENT_TYPE)?.to_str().ok()?.to_owned())
 }
 
 /// Reads a response chunk by chunk and applies the [`ResponseOptions`].
@@ -158,6 +173,7 @@ impl ResponseReader {
             stats.url = response.url().cloned();
             stats.status = Some(response.status());
             stats.version = Some(response.version());
+            stats.content_type = content_type(response.headers());
         }
         let response = if options.fail_status {
             response.error_for_status()?

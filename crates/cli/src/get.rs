@@ -1,20 +1,21 @@
 //! `inflight get`: fetches one URL and writes the body to standard output or a file.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 
 use futures_util::future::{Either, select};
 use inflight::download::{ChunkOrRestart, PartialFile};
 use inflight::{BlockOn, Error, ErrorKind, RequestBuilder};
 
-use crate::args::{self, When};
+use crate::args;
 use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
 use crate::exit::{CliError, ExitStatus, print_error};
-use crate::output::{Failure, Printer, Record, describe};
+use crate::format::When;
+use crate::output::{Failure, Fetched, Printer, Record, describe};
 use crate::progress::{Progress, Unit};
 use crate::request::RequestSettings;
-use crate::save::{OpenFiles, ResponseOutput};
+use crate::save::{OpenFiles, ResponseOutput, file_name};
 use crate::session;
 use crate::signal::Interrupt;
 
@@ -36,8 +37,12 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     // The signal handler must be installed before the temporary file exists. Otherwise, a signal could
     // leave the file behind.
     let interrupt = Interrupt::listen()?;
-    let mut output = ResponseOutput::open(args.output.as_deref()).map_err(|error| {
-        let path = args.output.as_deref().unwrap_or(Path::new("-")).display();
+    let path = match args.remote_name {
+        true => Some(remote_name(&args)?),
+        false => args.output.clone(),
+    };
+    let mut output = ResponseOutput::open(path.as_deref()).map_err(|error| {
+        let path = path.as_deref().unwrap_or(Path::new("-")).display();
         CliError::usage(format_args!("cannot write {path}: {error}"))
     })?;
     if args.resume && output.path().is_none() {
@@ -56,7 +61,7 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     };
     let progress = Progress::start(when, Unit::Bytes);
     let stats = SharedStats::start();
-    let request = settings.request(&session, &args.url);
+    let request = settings.request(&session, &args.url, None);
     let options = ResponseOptions::from_args(&args.requests);
     let result = backend.block_on(async {
         let (open_files, completion) = OpenFiles::new();
@@ -106,7 +111,8 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
         }
         return Ok(status);
     };
-    let result = result.map(|()| None).map_err(|error| Failure::from(&error));
+    let result = result.map(|()| Fetched::default());
+    let result = result.map_err(|error| Failure::from(&error));
     let record = Record::sent(0, &args.url, &stats.snapshot(), result);
     let print = |writer: &mut dyn Write| {
         let mut printer = Printer::new(format, false, writer);
@@ -119,6 +125,19 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
         print(&mut io::stdout()).map_err(|error| CliError::stdout(&error))?;
     }
     Ok(status)
+}
+
+/// Returns the name of `--remote-name`.
+fn remote_name(args: &args::Get) -> Result<PathBuf, CliError> {
+    let name = file_name(&args.url).ok_or_else(|| {
+        CliError::usage("the URL has no name at the end of its path: choose one with -o FILE")
+    })?;
+    match Path::new(&name).exists() && !args.resume {
+        true => Err(CliError::usage(format_args!(
+            "{name} exists: replace it with -o {name}, or continue it with -C"
+        ))),
+        false => Ok(name.into()),
+    }
 }
 
 /// Writes the response to the output.

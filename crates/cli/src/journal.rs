@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::exit::CliError;
+use crate::line_file::LineFile;
 use crate::output::{Record, redacted};
 
 /// How long records may stay in the system's memory before they are written to the disk. A power failure loses
@@ -28,6 +29,8 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct EarlierRecords {
     by_index: Arc<HashMap<usize, EarlierRecord>>,
     retry_failed: bool,
+    /// The name of the file with the records, for messages.
+    pub(crate) source: &'static str,
 }
 
 #[derive(Clone, Copy)]
@@ -39,6 +42,8 @@ struct EarlierRecord {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Ok,
+    /// The response has a status of 400 or above.
+    ErrorStatus,
     Failed,
     /// The run ended before the request did.
     Unfinished,
@@ -57,16 +62,31 @@ pub(crate) enum Decision {
 }
 
 impl EarlierRecords {
+    /// Returns the records of URLs that the manifest of an output directory says are finished.
+    pub(crate) fn of_manifest<'a>(urls: impl IntoIterator<Item = (usize, &'a str)>) -> Self {
+        let record = |(index, url)| {
+            let (url, outcome) = (hash(url), Outcome::Ok);
+            (index, EarlierRecord { url, outcome })
+        };
+        Self {
+            by_index: Arc::new(urls.into_iter().map(record).collect()),
+            retry_failed: false,
+            source: "manifest",
+        }
+    }
+
     /// Decides what to do with the URL at this index of the input.
     pub(crate) fn decide(&self, index: usize, url: &str) -> Decision {
         let Some(earlier) = self.by_index.get(&index) else {
             return Decision::Fetch;
         };
         match earlier.outcome {
-            _ if earlier.url != hash(&redacted(url)) => Decision::Mismatch,
+            // An entry that could not be read has no URL. Its line may have been corrected.
+            _ if ![hash(&redacted(url)), hash("")].contains(&earlier.url) => Decision::Mismatch,
             Outcome::Ok => Decision::Skip { has_failed: false },
+            Outcome::ErrorStatus if !self.retry_failed => Decision::Skip { has_failed: false },
             Outcome::Failed if !self.retry_failed => Decision::Skip { has_failed: true },
-            Outcome::Failed | Outcome::Unfinished => Decision::Fetch,
+            Outcome::ErrorStatus | Outcome::Failed | Outcome::Unfinished => Decision::Fetch,
         }
     }
 
@@ -92,6 +112,7 @@ fn hash(url: &str) -> u64 {
 struct Line {
     index: usize,
     url: String,
+    status: Option<u16>,
     error: Option<LineError>,
 }
 
@@ -104,6 +125,7 @@ impl Line {
     fn outcome(&self) -> Outcome {
         let unfinished = [ErrorKind::Cancelled, ErrorKind::Deadline].map(ErrorKind::as_str);
         match &self.error {
+            None if self.status.is_some_and(|status| status >= 400) => Outcome::ErrorStatus,
             None => Outcome::Ok,
             Some(error) if unfinished.contains(&&*error.kind) => Outcome::Unfinished,
             Some(_) => Outcome::Failed,
@@ -113,10 +135,8 @@ impl Line {
 
 /// A journal to which this run appends its records. No other process can open it meanwhile.
 pub(crate) struct Journal {
-    file: Arc<File>,
+    lines: LineFile,
     path: PathBuf,
-    /// The length of all complete lines.
-    len: u64,
     sync: Option<(SyncSender<()>, JoinHandle<()>)>,
 }
 
@@ -130,35 +150,24 @@ impl Journal {
         let error = |error: io::Error| {
             CliError::usage(format_args!("cannot open {}: {error}", path.display()))
         };
-        let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true);
-        let file = file.open(path).map_err(error)?;
-        if !file.metadata().map_err(error)?.is_file() {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            return Err(CliError::usage(format_args!(
-                "cannot open {}: {error}",
-                path.display()
-            )));
-        }
-        if !lock(&file).map_err(error)? {
+        let Some(mut lines) = LineFile::open(path).map_err(error)? else {
             return Err(CliError::usage(format_args!(
                 "another run is using {}: wait for its end, or use another journal",
                 path.display()
             )));
-        }
-        let (by_index, len) = read(&file, path)?;
-        file.set_len(len).map_err(error)?;
-        let file = Arc::new(file);
-        let sync = Some(start_sync(file.clone()).map_err(error)?);
+        };
+        let (by_index, len) = read(lines.file(), path)?;
+        lines.truncate(len).map_err(error)?;
+        let sync = Some(start_sync(lines.file().clone()).map_err(error)?);
         let journal = Self {
-            file,
+            lines,
             path: path.to_owned(),
-            len,
             sync,
         };
         let earlier = EarlierRecords {
             by_index: Arc::new(by_index),
             retry_failed,
+            source: "journal",
         };
         Ok((journal, earlier))
     }
@@ -167,12 +176,9 @@ impl Journal {
     pub(crate) fn append(&mut self, record: &Record) -> Result<(), CliError> {
         let mut line = serde_json::to_vec(record).map_err(|error| self.error(&error.into()))?;
         line.push(b'\n');
-        if let Err(error) = (&*self.file).write_all(&line) {
-            // If this fails too, the next run removes the incomplete line.
-            let _ = self.file.set_len(self.len);
-            return Err(self.error(&error));
-        }
-        self.len += line.len() as u64;
+        self.lines
+            .append(&line)
+            .map_err(|error| self.error(&error))?;
         if let Some((sync, _)) = &self.sync
             && let Err(TrySendError::Disconnected(())) = sync.try_send(())
         {
@@ -187,7 +193,10 @@ impl Journal {
             drop(sync);
             let _ = thread.join();
         }
-        self.file.sync_data().map_err(|error| self.error(&error))
+        self.lines
+            .file()
+            .sync_data()
+            .map_err(|error| self.error(&error))
     }
 
     fn error(&self, error: &io::Error) -> CliError {
@@ -217,7 +226,7 @@ const MAX_LINE_LENGTH: u64 = 4 << 20;
 /// How each record begins.
 const RECORD_START: &[u8] = b"{\"index\":";
 
-/// Calls `on_line` with each line of a journal, and with its length. Ignores a record at the end that is
+/// Calls `on_line` with each line of a journal or a manifest, and with its length. Ignores a record at the end that is
 /// incomplete.
 pub(crate) fn for_each_line<L: DeserializeOwned>(
     file: &File,
@@ -261,13 +270,4 @@ fn read(file: &File, path: &Path) -> Result<(HashMap<usize, EarlierRecord>, u64)
         all += len as u64;
     })?;
     Ok((by_index, all))
-}
-
-/// Locks the file until it is closed. Returns `false` if another process has locked it.
-fn lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
 }

@@ -11,12 +11,14 @@ mod args;
 mod backends;
 mod exchange;
 mod exit;
+mod format;
 mod gather;
 mod get;
 mod input;
 mod journal;
 #[cfg(feature = "lab")]
 mod lab;
+mod line_file;
 mod origin;
 mod output;
 mod probe;
@@ -28,6 +30,7 @@ mod session;
 mod signal;
 #[cfg(feature = "stalls")]
 mod stalls;
+mod summary;
 mod versions;
 
 use clap::Parser;

@@ -2,18 +2,20 @@
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use inflight::url::Url;
 use inflight::{Error, ErrorKind};
 use serde::Serialize;
 
-use crate::args::Format;
 use crate::exchange::ExchangeStats;
+use crate::format::Format;
+use crate::summary::UrlResult;
 
 /// The result of one URL. `--format jsonl` prints it as a JSON object.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Record {
     pub(crate) index: usize,
     pub(crate) url: String,
@@ -26,11 +28,23 @@ pub(crate) struct Record {
     pub(crate) redirects: u32,
     pub(crate) sha256: Option<String>,
     pub(crate) queued_ms: f64,
+    /// The path in the directory of `--output`.
+    pub(crate) file: Option<String>,
+    pub(crate) id: Option<String>,
     pub(crate) error: Option<Failure>,
 }
 
+/// What a successful job returns.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    /// The digest of the body, with `--digest`.
+    pub(crate) sha256: Option<String>,
+    /// The path of the body in the directory, with `--output`.
+    pub(crate) file: Option<String>,
+}
+
 /// Why a URL failed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Failure {
     pub(crate) kind: &'static str,
     pub(crate) phase: Option<&'static str>,
@@ -48,17 +62,16 @@ impl Record {
         }
     }
 
-    /// Returns the record of a URL that was requested. `result` is the failure or, on success, the digest
-    /// of the body. The digest is `None` without `--digest`.
+    /// Returns the record of a URL that was requested.
     pub(crate) fn sent(
         index: usize,
         text: &str,
         stats: &ExchangeStats,
-        result: Result<Option<String>, Failure>,
+        result: Result<Fetched, Failure>,
     ) -> Self {
-        let (sha256, error) = match result {
-            Ok(sha256) => (sha256, None),
-            Err(error) => (None, Some(error)),
+        let (fetched, error) = match result {
+            Ok(fetched) => (fetched, None),
+            Err(error) => (Fetched::default(), Some(error)),
         };
         Self {
             index,
@@ -71,8 +84,35 @@ impl Record {
             queued_ms: millis(stats.queued()),
             attempts: stats.attempts,
             redirects: stats.redirects,
-            sha256,
+            sha256: fetched.sha256,
+            file: fetched.file,
+            id: None,
             error,
+        }
+    }
+
+    pub(crate) fn with_url(mut self, text: &str) -> Self {
+        self.url = redacted(text);
+        self
+    }
+
+    pub(crate) fn with_id(mut self, id: Option<&str>) -> Self {
+        self.id = id.map(str::to_owned);
+        self
+    }
+}
+
+impl<'a> From<&'a Record> for UrlResult<'a> {
+    fn from(record: &'a Record) -> Self {
+        let error = record.error.as_ref();
+        Self {
+            url: &record.url,
+            status: record.status,
+            bytes: record.bytes,
+            elapsed_ms: record.elapsed_ms,
+            queued_ms: record.queued_ms,
+            attempts: record.attempts,
+            error: error.map(|failure| (failure.kind, failure.phase)),
         }
     }
 }
@@ -159,22 +199,94 @@ pub(crate) struct Printer<W> {
     writer: W,
 }
 
-impl Printer<io::Stdout> {
+impl Printer<WholeLines> {
     /// Returns a printer for standard output. The default format is a table on a terminal and JSON
     /// Lines otherwise.
     pub(crate) fn stdout(format: Option<Format>, with_digests: bool) -> Self {
-        let writer = io::stdout();
-        let default = if writer.is_terminal() {
+        let default = if io::stdout().is_terminal() {
             Format::Table
         } else {
             Format::Jsonl
         };
-        Self::new(format.unwrap_or(default), with_digests, writer)
+        Self::new(
+            format.unwrap_or(default),
+            with_digests,
+            WholeLines::stdout(),
+        )
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
-        self.writer.is_terminal()
+        self.writer.stdout.is_terminal()
     }
+}
+
+/// Standard output. If it is a regular file, a write that fails leaves no part of its bytes in the file.
+pub(crate) struct WholeLines {
+    stdout: io::Stdout,
+    file: Option<File>,
+}
+
+impl WholeLines {
+    fn stdout() -> Self {
+        let file = stdout_file().ok();
+        let is_regular = |file: &File| file.metadata().is_ok_and(|metadata| metadata.is_file());
+        Self {
+            stdout: io::stdout(),
+            file: file.filter(is_regular),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn stdout_file() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+#[cfg(not(unix))]
+fn stdout_file() -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+impl Write for WholeLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(file) = &mut self.file else {
+            return self.stdout.write(bytes);
+        };
+        let mut written = 0;
+        while written < bytes.len() {
+            match file.write(&bytes[written..]) {
+                Ok(0) => return Err(take_back(file, written, io::ErrorKind::WriteZero.into())),
+                Ok(n) => written += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(take_back(file, written, error)),
+            }
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &self.file {
+            Some(_) => Ok(()),
+            None => self.stdout.flush(),
+        }
+    }
+}
+
+/// Removes the last `written` bytes of a file, unless another process has appended to it. Returns `error`.
+fn take_back(file: &mut File, written: usize, error: io::Error) -> io::Error {
+    let mut remove = || -> io::Result<()> {
+        let end = file.stream_position()?;
+        if file.metadata()?.len() == end {
+            let start = end.saturating_sub(written as u64);
+            file.set_len(start)?;
+            file.seek(SeekFrom::Start(start))?;
+        }
+        Ok(())
+    };
+    // The first error is the one to report.
+    let _ = remove();
+    error
 }
 
 impl<W: Write> Printer<W> {
@@ -186,7 +298,7 @@ impl<W: Write> Printer<W> {
         }
     }
 
-    pub(crate) fn is_table(&self) -> bool {
+    fn is_table(&self) -> bool {
         self.format == Format::Table
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::args::When;
+use crate::format::When;
 
 /// The maximum number of redraws per second.
 const MAX_DRAWS_PER_SECOND: u8 = 10;

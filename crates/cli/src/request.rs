@@ -12,11 +12,16 @@ use inflight::{RequestBuilder, Session};
 
 use crate::args::RequestArgs;
 use crate::exit::CliError;
+use crate::input::OwnSettings;
+
+/// The type of a body, unless a header sets it.
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// The method, the headers and the body of each request.
 #[derive(Clone)]
 pub(crate) struct RequestSettings {
-    method: Method,
+    method: Option<Method>,
+    default_method: Method,
     headers: Vec<(HeaderName, HeaderValue)>,
     user: Option<String>,
     data: Option<Data>,
@@ -26,18 +31,13 @@ impl RequestSettings {
     /// Reads the body, if it comes from standard input or a pipe.
     pub(crate) fn from_args(args: &RequestArgs) -> Result<Self, CliError> {
         let data = args.data.as_deref().map(read_data).transpose()?;
-        let default = match data {
-            Some(_) => Method::POST,
-            None => Method::GET,
-        };
-        let mut headers = args.headers.clone();
-        if data.is_some() && !headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
-            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-            headers.push((CONTENT_TYPE, form));
-        }
         Ok(Self {
-            method: args.method.clone().unwrap_or(default),
-            headers,
+            method: args.method.clone(),
+            default_method: match data {
+                Some(_) => Method::POST,
+                None => Method::GET,
+            },
+            headers: args.headers.clone(),
             user: args.user.clone(),
             data,
         })
@@ -49,20 +49,43 @@ impl RequestSettings {
         args.read_timeout.filter(|_| self.data.is_none())
     }
 
-    pub(crate) fn request(&self, session: &Session, url: &str) -> RequestBuilder {
-        let mut request = session.request(self.method.clone(), url);
-        let has_own = self.headers.iter().any(|(name, _)| name == AUTHORIZATION);
-        if let Some(user) = self.user.as_ref().filter(|_| !has_own) {
+    /// Returns the request to a URL. The settings of the URL replace those of the command line.
+    pub(crate) fn request(
+        &self,
+        session: &Session,
+        url: &str,
+        own: Option<&OwnSettings>,
+    ) -> RequestBuilder {
+        let own_body = own.and_then(|own| own.body.clone());
+        let default = match own_body {
+            Some(_) => &Method::POST,
+            None => &self.default_method,
+        };
+        let method = own.and_then(|own| own.method.as_ref());
+        let method = method.or(self.method.as_ref()).unwrap_or(default);
+        let mut request = session.request(method.clone(), url);
+
+        let own_headers = own.map_or(&[][..], |own| &own.headers);
+        let replaced = |name: &HeaderName| own_headers.iter().any(|(own, _)| own == name);
+        let common = self.headers.iter().filter(|(name, _)| !replaced(name));
+        let headers: Vec<_> = common.chain(own_headers).collect();
+        let has = |wanted: HeaderName| headers.iter().any(|(name, _)| *name == wanted);
+        if let Some(user) = self.user.as_ref().filter(|_| !has(AUTHORIZATION)) {
             let (name, password) = user.split_once(':').unwrap_or((user, ""));
             request = request.basic_auth(name, password);
         }
-        for (name, value) in &self.headers {
+        let has_body = self.data.is_some() || own_body.is_some();
+        if has_body && !has(CONTENT_TYPE) {
+            request = request.header(CONTENT_TYPE, FORM);
+        }
+        for (name, value) in headers {
             request = request.header(name.clone(), value.clone());
         }
-        match &self.data {
-            Some(Data::Bytes(bytes)) => request.body(bytes.clone()),
-            Some(Data::File(path)) => request.file(path),
-            None => request,
+        match (own_body, &self.data) {
+            (Some(bytes), _) => request.body(bytes),
+            (None, Some(Data::Bytes(bytes))) => request.body(bytes.clone()),
+            (None, Some(Data::File(path))) => request.file(path),
+            (None, None) => request,
         }
     }
 }

@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use inflight_lab::experiment::{Effort, Experiment};
 use inflight_lab::worker::WorkerConfig;
 
-use crate::args::When;
+use crate::format::When;
 
 /// Measure the cost of runtimes, clients and blocking calls on this machine
 #[derive(Debug, clap::Args)]

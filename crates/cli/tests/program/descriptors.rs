@@ -39,6 +39,8 @@ fn gather(descriptors: usize, cell: &str, urls: &[String]) -> Vec<Value> {
         cell,
         "--limit",
         "20",
+        "--summary",
+        "none",
         "--format",
         "jsonl",
     ];

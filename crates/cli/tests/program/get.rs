@@ -268,3 +268,31 @@ fn the_body_is_written_as_it_arrives_and_a_closed_pipe_ends_without_a_message() 
     let ran = finish(child);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));
 }
+
+#[test]
+fn remote_name_is_the_last_name_of_the_path_and_replaces_no_file() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let get = |path: &str, options: &[&str]| {
+        let url = origin.url(path);
+        let arguments = ["get", "-O"].into_iter().chain(options.iter().copied());
+        let mut command = program(arguments.chain([&*url]));
+        finish(command.current_dir(directory.path()).spawn().unwrap())
+    };
+    let ran = get("/anything/a%20b.json?x=1", &[]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(0), ""), "{ran:?}");
+    let file = directory.path().join("a b.json");
+    let content = fs::read(&file).unwrap();
+    assert!(!content.is_empty());
+    let ran = get("/anything/a%20b.json", &[]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("a b.json exists"), "{ran:?}");
+    assert_eq!(fs::read(&file).unwrap(), content);
+    assert_eq!(get("/", &[]).code, Some(2));
+    let ran = get("/range/1000", &["-C"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(
+        fs::metadata(directory.path().join("1000")).unwrap().len(),
+        1000
+    );
+}

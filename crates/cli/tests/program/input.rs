@@ -74,7 +74,8 @@ fn a_line_that_is_not_utf_8_is_an_invalid_url() {
 
 #[test]
 fn an_empty_input_succeeds() {
-    let ran = run_with_stdin(&["gather", "--input", "-"], "\n# nothing\n");
+    let arguments = ["gather", "--summary", "none", "--input", "-"];
+    let ran = run_with_stdin(&arguments, "\n# nothing\n");
     assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), "", ""));
 }
 

@@ -71,7 +71,7 @@ fn pages(origin: &Origin, count: usize) -> Vec<String> {
 fn the_second_run_fetches_nothing_that_is_finished() {
     let origin = Origin::start().unwrap();
     let gather = Run::new(&pages(&origin, 3));
-    let first = gather.run(&[]);
+    let first = gather.run(&["--summary", "none"]);
     assert_eq!((first.code, &*first.stderr), (Some(0), ""));
     let printed: Vec<Value> = first
         .stdout
@@ -125,8 +125,8 @@ fn report_counts_the_last_result_of_each_url() {
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert_eq!(lines[0], "5 URLs: 2 ok, 3 failed");
     for expected in [
-        "2  status 2xx",
-        "1  status 404",
+        "2  2xx",
+        "1  status (404)",
         "1  timeout (total)",
         "1  connect",
     ] {
@@ -251,20 +251,21 @@ fn a_body_cannot_replace_the_journal() {
     let gather = Run::new(&pages(&origin, 2));
     let folder = gather.journal.parent().unwrap();
     let (input, journal) = (gather.input.to_str().unwrap(), folder.join("000001"));
-    let arguments = [
-        "gather",
-        "--input",
-        input,
-        "--output",
-        folder.to_str().unwrap(),
-        "--journal",
-    ];
+    let output = folder.to_str().unwrap();
+    let arguments = ["gather", "--input", input, "--output", output, "--journal"];
     let ran = run(arguments.into_iter().chain([journal.to_str().unwrap()]));
-    assert_eq!(ran.code, Some(2), "{ran:?}");
-    let ran = run(arguments
-        .into_iter()
-        .chain([gather.journal.to_str().unwrap()]));
     assert_eq!(ran.code, Some(0), "{ran:?}");
+    let mut files = ran
+        .records()
+        .into_iter()
+        .map(|mut record| record["file"].take());
+    assert_eq!(files.next().unwrap(), "000000");
+    assert_eq!(files.next().unwrap(), "000001-2");
+    assert_eq!(fs::read_to_string(&journal).unwrap().lines().count(), 2);
+    // Two lists cannot be in one file.
+    let manifest = folder.join("manifest.jsonl");
+    let ran = run(arguments.into_iter().chain([manifest.to_str().unwrap()]));
+    assert_eq!(ran.code, Some(2), "{ran:?}");
 }
 
 #[test]

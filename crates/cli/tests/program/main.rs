@@ -9,6 +9,8 @@
 mod backends;
 #[cfg(target_os = "linux")]
 mod descriptors;
+mod files;
+mod formats;
 mod gather;
 mod get;
 mod input;

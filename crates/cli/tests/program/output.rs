@@ -8,11 +8,12 @@ use inflight_origin::{Origin, payload};
 
 use crate::program::{ProgramOutput, backends, finish, kinds, run};
 
-/// Returns the names of the files in a directory, including hidden ones.
+/// Returns the names of the files in a directory, including hidden ones and without the manifest.
 pub(crate) fn file_names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut file_names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "manifest.jsonl")
         .collect();
     file_names.sort();
     file_names

@@ -13,7 +13,7 @@ fn gather_echoes(origin: &Origin, options: &[&str]) -> Vec<Value> {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().to_str().unwrap();
     let urls = [origin.url("/anything/1"), origin.url("/anything/2")];
-    let arguments = ["gather", "--output", output].into_iter();
+    let arguments = ["gather", "--summary", "none", "--output", output].into_iter();
     let arguments = arguments.chain(options.iter().copied());
     let ran = run(arguments.chain(urls.iter().map(|url| &**url)));
     assert_eq!((ran.code, &*ran.stderr), (Some(0), ""));

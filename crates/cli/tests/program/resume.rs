@@ -133,6 +133,8 @@ fn with_retries_a_body_that_is_cut_off_is_complete_in_each_command() {
         assert!(fs::read(&path).unwrap() == body, "{case}");
         let ran = run([
             "gather",
+            "--summary",
+            "none",
             "--retries",
             "1",
             "--digest",

@@ -1,4 +1,7 @@
-//! The outputs of responses.
+//! The outputs of responses: standard output, one file, or a directory with a file for each body.
+
+mod directory;
+mod names;
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -10,7 +13,8 @@ use async_channel::{Receiver, Sender};
 use inflight::backend::Runtime;
 use inflight::download::PartialFile;
 
-use crate::exit::CliError;
+pub(crate) use directory::{BodyInfo, DirectoryOptions, OutputDirectory, SaveDecision, SavedBody};
+pub(crate) use names::{NameTemplate, file_name, relative_path};
 
 /// The destination of a response.
 pub(crate) enum ResponseOutput {
@@ -69,13 +73,6 @@ impl ResponseOutput {
     }
 }
 
-/// A directory with a file for each body. The name of a file is the index of its URL.
-#[derive(Clone)]
-pub(crate) struct OutputDirectory {
-    path: Arc<Path>,
-    open_files: OpenFiles,
-}
-
 /// A guard for open files. The channel carries no messages. It closes when all clones of the guard have been
 /// dropped.
 #[derive(Clone)]
@@ -90,29 +87,6 @@ impl OpenFiles {
     pub(crate) fn new() -> (Self, Completion) {
         let (sender, receiver) = async_channel::bounded(1);
         (Self(sender), Completion(receiver))
-    }
-}
-
-impl OutputDirectory {
-    /// Creates the directory if it does not exist, and checks that it is writable.
-    pub(crate) fn open(path: PathBuf) -> Result<(Self, Completion), CliError> {
-        fs::create_dir_all(&path)
-            .and_then(|()| PartialFile::check_writable(&path.join("000000")))
-            .map_err(|error| {
-                CliError::usage(format_args!("cannot write to {}: {error}", path.display()))
-            })?;
-        let (open_files, completion) = OpenFiles::new();
-        let directory = Self {
-            path: path.into(),
-            open_files,
-        };
-        Ok((directory, completion))
-    }
-
-    /// Returns the file for the body of the URL with this index.
-    pub(crate) fn file(&self, index: usize, runtime: Arc<dyn Runtime>) -> PartialFile {
-        let path = self.path.join(format!("{index:06}"));
-        PartialFile::new(runtime, path).with_guard(self.open_files.clone())
     }
 }
 

@@ -1,0 +1,179 @@
+//! The options of `gather`.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{ArgGroup, ValueEnum};
+
+use super::RequestArgs;
+use crate::save::NameTemplate;
+
+use super::parse::{parse_count, parse_duration, parse_rate};
+
+/// Fetch many URLs at once and report the result of each URL as soon as it is known
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("source").required(true).multiple(true).args(["urls", "input"]))]
+#[command(after_help = "\
+Examples:
+  inflight gather http://127.0.0.1:8080/page/1 http://127.0.0.1:8080/page/2
+  inflight gather --input urls.txt --limit 50 --deadline 2m --output pages
+  inflight gather --input urls.txt --rate 20 --timeout 10
+  inflight gather --input urls.txt --journal journal.jsonl --retries 3
+  inflight gather --input urls.txt --per-host 6 --host-rate 5
+  inflight gather --input urls.txt -H 'Authorization: Bearer secret' --user-agent 'my-crawler/1.0'
+  generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
+
+The input has one URL per line. Blank lines and lines that start with # are skipped. The input is
+read as requests finish, so it can be a pipe that never ends. A line that is not a URL is reported as
+one failed result.
+
+With --format jsonl, each result is one line with a JSON object:
+  {\"index\":0,\"url\":\"http://...\",\"final_url\":\"http://...\",\"status\":200,\"version\":\"HTTP/1.1\",
+   \"bytes\":12,\"elapsed_ms\":103.2,\"attempts\":1,\"redirects\":0,\"sha256\":null,
+   \"queued_ms\":0.1,\"error\":null}
+elapsed_ms counts from the moment at which the request may start. queued_ms is the wait before.
+For a failed request, error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"...\"}. phase is null
+unless kind is timeout. attempts is 0 for a URL that was never requested.
+
+On the first Ctrl-C, SIGTERM or SIGHUP, the program starts no more requests, cancels the requests in
+flight, reports all unfinished URLs as cancelled, and exits with status 130. On a second Ctrl-C or SIGTERM,
+it exits immediately and can leave temporary files in the directory of --output; their names start with a
+dot. If the reader of standard output closes the pipe, as `head` does, the program exits with status 0 and
+no message.")]
+pub(crate) struct Gather {
+    /// The URLs to fetch, before the URLs of --input
+    #[arg(value_name = "URL")]
+    pub(crate) urls: Vec<String>,
+
+    /// Read URLs from FILE, one per line; - is standard input
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) input: Option<PathBuf>,
+
+    /// The format of --input [default: by the extension of FILE (.jsonl, .ndjson, .csv), otherwise lines]
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "input")]
+    pub(crate) input_format: Option<InputFormat>,
+
+    /// The maximum number of requests in flight at once
+    #[arg(long, value_name = "N", default_value = "100", value_parser = parse_count, allow_negative_numbers = true)]
+    pub(crate) limit: NonZeroUsize,
+
+    /// The maximum number of requests in flight to one scheme, host and port [default: no limit]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_negative_numbers = true)]
+    pub(crate) per_host: Option<NonZeroUsize>,
+
+    /// The maximum number of requests that start per second, such as 20 or 20/s [default: no limit]
+    #[arg(long, value_name = "N[/s]", value_parser = parse_rate, allow_negative_numbers = true)]
+    pub(crate) rate: Option<NonZeroU32>,
+
+    /// The maximum number of requests to one scheme, host and port that start per second [default: no limit]
+    #[arg(long, value_name = "N[/s]", value_parser = parse_rate, allow_negative_numbers = true)]
+    pub(crate) host_rate: Option<NonZeroU32>,
+
+    /// How many URLs may wait because of --per-host and --host-rate while URLs of other hosts start
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = parse_count, allow_negative_numbers = true)]
+    pub(crate) look_ahead: NonZeroUsize,
+
+    /// The time limit for all requests together; requests that have not finished by then fail with
+    /// kind deadline
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    pub(crate) deadline: Option<Duration>,
+
+    /// Append each result to FILE, as with --format jsonl, and skip the URLs that FILE says are finished
+    ///
+    /// Run the same command again to continue after an interruption. URLs that were cancelled or that
+    /// exceeded the --deadline are fetched again, and with --retry-failed all failed ones.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+
+    /// Fetch the URLs again that have failed according to the journal
+    #[arg(long, requires = "journal")]
+    pub(crate) retry_failed: bool,
+
+    /// Cancel all other requests when one request fails
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+
+    /// Fetch equal URLs once, and report the result for each of them
+    ///
+    /// The program keeps the results of all URLs in memory.
+    #[arg(long)]
+    pub(crate) dedup: bool,
+
+    /// Save each body in DIR, and list the files in DIR/manifest.jsonl
+    ///
+    /// DIR is created if it does not exist. A file gets its name when it is complete. An existing file is
+    /// not replaced: the new file then gets a number. A failed request leaves no file.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// The names of the files in DIR, with the fields {index}, {host}, {path}, {basename}, {id} and {ext}
+    /// [default: {index}]
+    ///
+    /// {ext} is the extension for the Content-Type of the response, without a dot. If the template has
+    /// {ext}, then {path} and {basename} have no extension. Characters that some file systems refuse
+    /// become _. Names that differ only in case get a number.
+    #[arg(long, value_name = "TEMPLATE", requires = "output", value_parser = NameTemplate::from_str)]
+    pub(crate) names: Option<NameTemplate>,
+
+    /// Keep unfinished bodies in DIR/.inflight-INDEX.part, and request the rest of those that an earlier run
+    /// left
+    ///
+    /// Skips the URLs that --journal or, without it, DIR/manifest.jsonl says are finished. As with
+    /// `get --continue`, bodies are not decoded, and a status other than 200 is a failure.
+    #[arg(
+        long = "continue",
+        requires = "output",
+        conflicts_with_all = ["method", "data", "max_body"]
+    )]
+    pub(crate) resume: bool,
+
+    /// Compute the SHA-256 digest of each body
+    #[arg(long)]
+    pub(crate) digest: bool,
+
+    /// At the end, report on standard error how late the event loop was and what stalled it
+    #[arg(long)]
+    pub(crate) probe: bool,
+
+    /// The summary on standard error at the end
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = SummaryFormat::Table)]
+    pub(crate) summary: SummaryFormat,
+
+    #[command(flatten)]
+    pub(crate) requests: RequestArgs,
+}
+
+/// The format of the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SummaryFormat {
+    /// Counts, times and the slowest hosts
+    Table,
+    /// One JSON object
+    Json,
+    /// No summary
+    None,
+}
+
+/// The format of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InputFormat {
+    /// One URL per line
+    Lines,
+    /// One JSON object per line: {"url", "method", "headers", "body", "output", "id"}
+    Jsonl,
+    /// CSV with a header that has the column url, and the names of jsonl for other columns
+    Csv,
+}
+
+impl InputFormat {
+    pub(crate) fn of_extension(path: &Path) -> Self {
+        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+        match extension.to_str() {
+            Some("jsonl" | "ndjson") => Self::Jsonl,
+            Some("csv") => Self::Csv,
+            _ => Self::Lines,
+        }
+    }
+}

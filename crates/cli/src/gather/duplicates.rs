@@ -1,0 +1,197 @@
+//! `--dedup`: answers equal URLs from one fetch.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+
+use inflight::url::Url;
+
+use super::pulled::Indexed;
+use crate::input::{InputUrl, OwnSettings};
+use crate::output::Record;
+
+/// How many duplicates may wait for their result. It limits the memory if a list repeats one slow URL.
+const MAX_WAITING: usize = 10_000;
+
+/// The URLs of a run and their results.
+#[derive(Default)]
+pub(super) struct Duplicates(RefCell<State>);
+
+#[derive(Default)]
+struct State {
+    /// The first URL of each kind: its result, or the later ones that wait for it.
+    first: HashMap<RequestKey, FirstUrl>,
+    waiting: usize,
+    /// The duplicates that have a result and have not been reported.
+    answers: VecDeque<Record>,
+}
+
+enum FirstUrl {
+    Running(Vec<Indexed>),
+    Finished(Box<Record>),
+}
+
+/// What two requests must have in common to have the same result.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct RequestKey {
+    url: String,
+    own: Option<OwnSettings>,
+}
+
+impl RequestKey {
+    fn of(url: &InputUrl) -> Self {
+        let text = match Url::parse(&url.text) {
+            Ok(mut parsed) => {
+                // A request has no fragment.
+                parsed.set_fragment(None);
+                parsed.into()
+            }
+            Err(_) => url.text.clone(),
+        };
+        let own = url.own.as_deref().map(|own| OwnSettings {
+            id: None,
+            ..own.clone()
+        });
+        Self {
+            url: text,
+            own: own.filter(|own| *own != OwnSettings::default()),
+        }
+    }
+}
+
+impl Duplicates {
+    /// Returns the URL if it must be fetched. Otherwise, an equal URL answers it.
+    pub(super) fn take_new(&self, index: usize, url: InputUrl) -> Option<InputUrl> {
+        if url.fault.is_some() {
+            return Some(url);
+        }
+        let mut state = self.0.borrow_mut();
+        let state = &mut *state;
+        let key = RequestKey::of(&url);
+        match state.first.get_mut(&key) {
+            None => {
+                state.first.insert(key, FirstUrl::Running(Vec::new()));
+                return Some(url);
+            }
+            Some(FirstUrl::Running(waiting)) => {
+                state.waiting += 1;
+                waiting.push((index, url));
+            }
+            Some(FirstUrl::Finished(record)) => {
+                state.answers.push_back(answer(record, index, &url));
+            }
+        }
+        None
+    }
+
+    /// Returns whether no more duplicates may be taken before the answers have been reported.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.0.borrow();
+        state.waiting + state.answers.len() >= MAX_WAITING
+    }
+
+    /// Records the result of a URL that was fetched, and answers the URLs that wait for it.
+    pub(super) fn finish(&self, url: &InputUrl, record: &Record) {
+        if url.fault.is_some() {
+            return;
+        }
+        let mut state = self.0.borrow_mut();
+        let finished = FirstUrl::Finished(Box::new(record.clone()));
+        let replaced = state.first.insert(RequestKey::of(url), finished);
+        if let Some(FirstUrl::Running(waiting)) = replaced {
+            state.waiting -= waiting.len();
+            let answers = waiting
+                .iter()
+                .map(|(index, url)| answer(record, *index, url));
+            state.answers.extend(answers);
+        }
+    }
+
+    pub(super) fn has_answers(&self) -> bool {
+        !self.0.borrow().answers.is_empty()
+    }
+
+    pub(super) fn next_answer(&self) -> Option<Record> {
+        self.0.borrow_mut().answers.pop_front()
+    }
+}
+
+/// Returns the record of a duplicate, for which no request was sent.
+fn answer(first: &Record, index: usize, url: &InputUrl) -> Record {
+    Record {
+        index,
+        attempts: 0,
+        elapsed_ms: 0.0,
+        queued_ms: 0.0,
+        ..first.clone()
+    }
+    .with_url(&url.text)
+    .with_id(url.id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> InputUrl {
+        InputUrl::plain(text.to_owned(), None)
+    }
+
+    #[test]
+    fn equal_urls_are_fetched_once_and_have_the_same_result() {
+        let duplicates = Duplicates::default();
+        assert!(duplicates.take_new(0, url("http://a")).is_some());
+        assert!(duplicates.take_new(1, url("http://a/#part")).is_none());
+        assert!(duplicates.take_new(2, url("http://a/?q")).is_some());
+        assert!(!duplicates.has_answers());
+        let record = Record {
+            index: 0,
+            url: "http://a".to_owned(),
+            status: Some(200),
+            attempts: 1,
+            ..Record::default()
+        };
+        duplicates.finish(&url("http://a"), &record);
+        assert!(duplicates.take_new(3, url("http://a/")).is_none());
+        let answers: Vec<_> = std::iter::from_fn(|| duplicates.next_answer()).collect();
+        let fields = answers
+            .iter()
+            .map(|answer| (answer.index, &*answer.url, answer.attempts));
+        let expected = [(1, "http://a/#part", 0), (3, "http://a/", 0)];
+        assert_eq!(fields.collect::<Vec<_>>(), expected);
+        assert!(answers.iter().all(|answer| answer.status == Some(200)));
+    }
+
+    #[test]
+    fn requests_with_other_settings_are_not_equal() {
+        let with = |own: OwnSettings| InputUrl {
+            own: Some(Box::new(own)),
+            ..url("http://a/")
+        };
+        let duplicates = Duplicates::default();
+        let body = OwnSettings {
+            body: Some("n=1".into()),
+            ..OwnSettings::default()
+        };
+        let id = OwnSettings {
+            id: Some("7".to_owned()),
+            ..OwnSettings::default()
+        };
+        assert!(duplicates.take_new(0, url("http://a/")).is_some());
+        assert!(duplicates.take_new(1, with(body.clone())).is_some());
+        assert!(duplicates.take_new(2, with(body)).is_none());
+        assert!(duplicates.take_new(3, with(id)).is_none());
+    }
+
+    #[test]
+    fn a_list_of_one_slow_url_does_not_fill_the_memory() {
+        let duplicates = Duplicates::default();
+        for index in 0..=MAX_WAITING {
+            assert!(!duplicates.is_full());
+            duplicates.take_new(index, url("http://a/"));
+        }
+        assert!(duplicates.is_full());
+        duplicates.finish(&url("http://a/"), &Record::default());
+        while duplicates.next_answer().is_some() {}
+        assert!(!duplicates.is_full());
+    }
+}

@@ -1,0 +1,203 @@
+//! The job that fetches one URL.
+
+use std::sync::Arc;
+
+use inflight::download::ChunkOrRestart;
+use inflight::{Error, ErrorKind, Phase, RequestBuilder, Session, unblock};
+use sha2::{Digest, Sha256};
+
+use std::time::Duration;
+
+use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
+use crate::input::InputUrl;
+use crate::output::{Failure, Fetched};
+use crate::request::RequestSettings;
+use crate::save::{BodyInfo, OutputDirectory, SaveDecision, SavedBody, relative_path};
+
+/// What all jobs have in common.
+#[derive(Clone)]
+pub(super) struct FetchContext {
+    pub(super) session: Session,
+    pub(super) settings: Arc<RequestSettings>,
+    /// The limit for the waits in the gather and in the session together.
+    pub(super) queue_timeout: Option<Duration>,
+    pub(super) options: ResponseOptions,
+    pub(super) with_digest: bool,
+    pub(super) probe: bool,
+    pub(super) directory: Option<OutputDirectory>,
+}
+
+/// The job of one URL. The caller keeps clones of `stats` and `decision`, because a job that is cancelled
+/// returns nothing.
+pub(super) struct Job {
+    pub(super) index: usize,
+    pub(super) url: InputUrl,
+    pub(super) stats: SharedStats,
+    pub(super) decision: SaveDecision,
+}
+
+impl Job {
+    /// Fetches the URL. Counts, hashes and saves the body as it arrives.
+    pub(super) async fn run(self, context: FetchContext) -> Result<Fetched, Failure> {
+        let result = match self.check(&context) {
+            Ok(()) => self
+                .fetch(&context)
+                .await
+                .map_err(|error| self.failure(&error)),
+            Err(failure) => Err(failure),
+        };
+        self.stats.finish();
+        result
+    }
+
+    /// Checks the entry of the input.
+    fn check(&self, context: &FetchContext) -> Result<(), Failure> {
+        if let Some(fault) = &self.url.fault {
+            let failure = Failure::new(fault.kind, &*fault.message);
+            return Err(self.with_location(failure));
+        }
+        let name = match self.own_output() {
+            None => Ok(()),
+            Some(_) if context.directory.is_none() => {
+                Err("the entry names a file: set the directory with --output")
+            }
+            Some(name) => relative_path(name).map(drop),
+        };
+        name.map_err(|message| self.with_location(Failure::new(ErrorKind::InvalidRequest, message)))
+    }
+
+    fn own_output(&self) -> Option<&str> {
+        self.url.own.as_ref()?.output.as_deref()
+    }
+
+    fn failure(&self, error: &Error) -> Failure {
+        let failure = Failure::from(error);
+        match error.kind() {
+            ErrorKind::InvalidUrl => self.with_location(failure),
+            _ => failure,
+        }
+    }
+
+    /// Adds the line of the entry to the message.
+    fn with_location(&self, mut failure: Failure) -> Failure {
+        if let Some(location) = &self.url.location {
+            failure.message = format!("{location}: {}", failure.message);
+        }
+        failure
+    }
+
+    async fn fetch(&self, context: &FetchContext) -> Result<Fetched, Error> {
+        let own = self.url.own.as_deref();
+        let mut request = context
+            .settings
+            .request(&context.session, &self.url.text, own);
+        if let Some(limit) = context.queue_timeout {
+            let left = limit.saturating_sub(self.stats.snapshot().queued());
+            if left.is_zero() {
+                return Err(Error::timeout(Phase::Queue));
+            }
+            request = request.queue_timeout(left);
+        }
+        match &context.directory {
+            Some(directory) if directory.is_resumed() => {
+                self.resume(context, directory, request).await
+            }
+            directory => self.receive(context, directory.as_ref(), request).await,
+        }
+    }
+
+    /// Receives the whole body, and saves it if there is a directory.
+    async fn receive(
+        &self,
+        context: &FetchContext,
+        directory: Option<&OutputDirectory>,
+        request: RequestBuilder,
+    ) -> Result<Fetched, Error> {
+        let mut digest = context.with_digest.then(Sha256::new);
+        let mut reader = ResponseReader::open(request, context.options, self.stats.clone()).await?;
+        let runtime = context.session.runtime();
+        let mut file =
+            directory.map(|directory| directory.partial_file(self.index, runtime.clone()));
+        while let Some(part) = reader.chunk_or_restart().await? {
+            match part {
+                ChunkOrRestart::Chunk(chunk) => {
+                    if let Some(digest) = &mut digest {
+                        digest.update(&chunk);
+                    }
+                    if let Some(file) = &mut file {
+                        file.write(&chunk).await?;
+                    }
+                }
+                ChunkOrRestart::Restart => {
+                    if let Some(digest) = &mut digest {
+                        digest.reset();
+                    }
+                    if let Some(file) = &mut file {
+                        file.restart().await?;
+                    }
+                }
+            }
+        }
+        let sha256 = digest.map(|digest| format!("{:x}", digest.finalize()));
+        let (Some(file), Some(directory)) = (file, directory) else {
+            return Ok(Fetched { sha256, file: None });
+        };
+        let info = self.body_info(sha256);
+        let (directory, decision) = (directory.clone(), self.decision.clone());
+        let saved = file
+            .finish_with(move |file| directory.save(file, info, &decision))
+            .await?;
+        Ok(saved.into())
+    }
+
+    /// Receives the rest of a body that an earlier run has begun, or the whole body.
+    async fn resume(
+        &self,
+        context: &FetchContext,
+        directory: &OutputDirectory,
+        request: RequestBuilder,
+    ) -> Result<Fetched, Error> {
+        let counted = self.stats.clone();
+        let request = self.stats.observe_download(request);
+        let request = request.on_progress(move |so_far| counted.set_bytes(so_far.bytes));
+        let bytes = request
+            .resume_to(directory.temporary_path(self.index))
+            .await?;
+        self.stats.set_bytes(bytes);
+        let info = self.body_info(None);
+        let (directory, decision) = (directory.clone(), self.decision.clone());
+        let with_digest = context.with_digest;
+        let save = move || directory.save_resumed(info, with_digest, &decision);
+        let saved = unblock(&**context.session.runtime(), save).await;
+        let saved = saved.map_err(|error| Error::new(ErrorKind::Io).with_source(error))?;
+        let saved = saved.map_err(|error| {
+            let context = "the file cannot be saved";
+            Error::new(ErrorKind::Io)
+                .with_context(context)
+                .with_source(error)
+        });
+        Ok(saved?.into())
+    }
+
+    fn body_info(&self, sha256: Option<String>) -> BodyInfo {
+        let stats = self.stats.snapshot();
+        BodyInfo {
+            index: self.index,
+            url: self.url.text.clone(),
+            id: self.url.id().map(str::to_owned),
+            output: self.own_output().map(str::to_owned),
+            content_type: stats.content_type,
+            bytes: stats.bytes,
+            sha256,
+        }
+    }
+}
+
+impl From<SavedBody> for Fetched {
+    fn from(saved: SavedBody) -> Self {
+        Self {
+            sha256: saved.sha256,
+            file: Some(saved.file),
+        }
+    }
+}

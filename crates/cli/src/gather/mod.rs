@@ -1,0 +1,126 @@
+//! `inflight gather`: fetches many URLs at once and reports the result of each URL as soon as it is known.
+
+mod duplicates;
+mod fetch;
+mod pulled;
+mod run;
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use inflight::BlockOn;
+use inflight::probe::exchanges;
+
+use crate::args;
+use crate::exchange::ResponseOptions;
+use crate::exit::{CliError, ExitStatus};
+use crate::input::Input;
+use crate::journal::{EarlierRecords, Journal};
+use crate::output::Printer;
+use crate::probe::LoopProbe;
+use crate::progress::{Progress, Unit};
+use crate::request::RequestSettings;
+use crate::save::{DirectoryOptions, OutputDirectory};
+use crate::session;
+use crate::signal::Interrupt;
+use crate::summary::Summary;
+use duplicates::Duplicates;
+use fetch::FetchContext;
+use pulled::{PulledUrls, check_input};
+use run::{GatherRun, HostLimits};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
+    let input = Input::open(args.urls, args.input.as_deref(), args.input_format)?;
+    let settings = RequestSettings::from_args(&args.requests)?;
+    let journal = args.journal.as_deref();
+    let journal = journal.map(|path| Journal::open(path, args.retry_failed));
+    let (journal, mut earlier) = journal.transpose()?.unzip();
+    let options = args.output.map(|path| DirectoryOptions {
+        path,
+        template: args.names.unwrap_or_default(),
+        is_resumed: args.resume,
+    });
+    let opened = options.map(|options| OutputDirectory::open(options, earlier.as_ref()));
+    let opened = opened.transpose()?;
+    if let (None, Some(opened)) = (&earlier, &opened) {
+        let urls = opened.finished.iter().map(|(index, url)| (*index, &**url));
+        earlier = Some(EarlierRecords::of_manifest(urls));
+    }
+    let earlier = earlier.unwrap_or_default();
+    check_input(&input, &earlier)?;
+    let (backend, session) = session::start(&args.requests, |builder| {
+        let builder = builder
+            .head_timeout(settings.head_timeout(&args.requests))
+            .max_per_host(args.per_host.map(NonZeroUsize::get));
+        let builder = match args.host_rate.map(NonZeroU32::get) {
+            Some(rate) => builder.max_rate_per_host(rate, SECOND),
+            None => builder,
+        };
+        let builder = match args.probe {
+            true => builder.wrap(exchanges("client")),
+            false => builder,
+        };
+        match args.rate.map(NonZeroU32::get) {
+            // Allows bursts, because timers have a resolution of about a millisecond.
+            Some(rate) => builder.max_rate(rate, (rate / 20).max(1)),
+            None => builder,
+        }
+    })?;
+    let interrupt = Interrupt::listen()?;
+    let loop_probe = args.probe.then(|| LoopProbe::start(&backend)).transpose()?;
+
+    let progress = Progress::start(args.requests.progress, Unit::Urls);
+    if progress.is_shown() {
+        let progress = progress.clone();
+        input.count(move |total| progress.set_total(total));
+    }
+    let duplicates = args.dedup.then(Duplicates::default);
+    let (directory, completion) = opened
+        .map(|opened| (opened.directory, opened.completion))
+        .unzip();
+    let gather = GatherRun {
+        limit: args.limit.get(),
+        hosts: HostLimits {
+            per_host: args.per_host.map(NonZeroUsize::get),
+            rate: args.host_rate.map(NonZeroU32::get),
+            look_ahead: args.look_ahead.get(),
+        },
+        deadline: args.deadline,
+        fail_fast: args.fail_fast,
+        printer: Printer::stdout(args.requests.format, args.digest),
+        summary_format: args.summary,
+        summary: Summary::default(),
+        pulled: Rc::new(PulledUrls::new(
+            input,
+            earlier,
+            progress.clone(),
+            duplicates,
+        )),
+        progress,
+        journal,
+    };
+    let context = FetchContext {
+        session,
+        settings: Arc::new(settings),
+        queue_timeout: args.requests.queue_timeout,
+        options: ResponseOptions::from_args(&args.requests),
+        with_digest: args.digest,
+        probe: args.probe,
+        directory,
+    };
+    backend.block_on(async {
+        let status = gather.run(context, &interrupt).await;
+        // Cancelled jobs may still be writing a file.
+        if let Some(completion) = completion {
+            completion.wait().await;
+        }
+        if let Some(loop_probe) = loop_probe {
+            loop_probe.report();
+        }
+        status
+    })
+}

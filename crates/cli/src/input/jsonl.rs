@@ -1,0 +1,196 @@
+//! The input format with one JSON object per line.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use inflight::ErrorKind;
+use inflight::bytes::Bytes;
+use inflight::http::Method;
+use inflight::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::entry::{InputFault, InputUrl, OwnSettings, SourceLocation, control_character_fault};
+use super::lines;
+
+/// The maximum length of a line, in bytes. A line may contain a request body.
+const MAX_LENGTH: usize = 16 << 20;
+
+/// An entry of the input: the fields of a JSON object, or the columns of a CSV record.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InputEntry {
+    pub(super) url: String,
+    pub(super) method: Option<String>,
+    pub(super) headers: Option<BTreeMap<String, HeaderValues>>,
+    pub(super) body: Option<Box<RawValue>>,
+    pub(super) output: Option<String>,
+    pub(super) id: Option<Id>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum HeaderValues {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Id {
+    Text(String),
+    Number(serde_json::Number),
+}
+
+pub(super) fn read(
+    source: impl Read,
+    name: Arc<str>,
+) -> impl Iterator<Item = io::Result<InputUrl>> {
+    lines::entries(source, name, MAX_LENGTH, |text, location| {
+        match serde_json::from_str::<InputEntry>(text) {
+            Ok(entry) => entry.into_url(location),
+            // The line may contain credentials, so no part of it is shown.
+            Err(error) => InputUrl {
+                text: String::new(),
+                fault: Some(InputFault::new(
+                    ErrorKind::InvalidRequest,
+                    format!("not a JSON object of this format: {error}"),
+                )),
+                location: Some(location),
+                own: None,
+            },
+        }
+    })
+}
+
+impl InputEntry {
+    pub(super) fn into_url(self, location: SourceLocation) -> InputUrl {
+        let (own, invalid) = match self.settings() {
+            Ok(own) => (own, None),
+            Err(message) => (
+                OwnSettings::default(),
+                Some(InputFault::new(ErrorKind::InvalidRequest, message)),
+            ),
+        };
+        InputUrl {
+            fault: invalid.or_else(|| control_character_fault(&self.url)),
+            text: self.url,
+            location: Some(location),
+            own: (own != OwnSettings::default()).then(|| Box::new(own)),
+        }
+    }
+
+    fn settings(&self) -> Result<OwnSettings, String> {
+        let method = self.method.as_deref().map(|name| {
+            Method::from_bytes(name.as_bytes()).map_err(|_| "the method is not valid".to_owned())
+        });
+        let mut own = OwnSettings {
+            method: method.transpose()?,
+            headers: self.headers()?,
+            output: self.output.clone(),
+            id: self.id.as_ref().map(|id| match id {
+                Id::Text(text) => text.clone(),
+                Id::Number(number) => number.to_string(),
+            }),
+            body: None,
+        };
+        if let Some(body) = &self.body {
+            let text = body.get();
+            let is_text = text.starts_with('"');
+            own.body = Some(match is_text {
+                true => {
+                    Bytes::from(serde_json::from_str::<String>(text).map_err(|e| e.to_string())?)
+                }
+                false => Bytes::from(text.to_owned()),
+            });
+            let has_type = own.headers.iter().any(|(name, _)| name == CONTENT_TYPE);
+            if !is_text && !has_type {
+                let json = HeaderValue::from_static("application/json");
+                own.headers.push((CONTENT_TYPE, json));
+            }
+        }
+        Ok(own)
+    }
+
+    fn headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+        let mut headers = Vec::new();
+        for (name, values) in self.headers.iter().flatten() {
+            let parsed = HeaderName::try_from(name)
+                .map_err(|_| format!("the header name {name:?} is not valid"))?;
+            let values = match values {
+                HeaderValues::One(value) => std::slice::from_ref(value),
+                HeaderValues::Many(values) => values,
+            };
+            for value in values {
+                let value = HeaderValue::try_from(value)
+                    .map_err(|_| format!("the value of the header {name} is not valid"))?;
+                headers.push((parsed.clone(), value));
+            }
+        }
+        Ok(headers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_one(text: &str) -> InputUrl {
+        let urls = read(text.as_bytes(), "test".into());
+        urls.map(|url| url.unwrap()).next().unwrap()
+    }
+
+    #[test]
+    fn an_object_has_a_url_and_may_have_its_own_settings() {
+        let url = read_one(
+            r#"{"url":"http://a/","method":"PUT","headers":{"X-A":["1","2"],"B":"3"},"body":"b","output":"f","id":7}"#,
+        );
+        assert_eq!((&*url.text, url.fault), ("http://a/", None));
+        let own = url.own.unwrap();
+        assert_eq!(own.method, Some(Method::PUT));
+        let headers: Vec<_> = own
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_bytes()))
+            .collect();
+        assert_eq!(headers, [("b", &b"3"[..]), ("x-a", b"1"), ("x-a", b"2")]);
+        assert_eq!(own.body.as_deref(), Some(&b"b"[..]));
+        assert_eq!(
+            (own.output.as_deref(), own.id.as_deref()),
+            (Some("f"), Some("7"))
+        );
+        assert!(read_one(r#"{"url":"http://a/"}"#).own.is_none());
+    }
+
+    #[test]
+    fn a_body_that_is_not_a_string_is_sent_as_json_without_changes() {
+        let own = read_one(r#"{"url":"http://a/","body":{"n": 1.50}}"#)
+            .own
+            .unwrap();
+        assert_eq!(own.body.as_deref(), Some(&br#"{"n": 1.50}"#[..]));
+        assert_eq!(own.headers[0].1, "application/json");
+    }
+
+    #[test]
+    fn a_bad_line_has_a_fault_that_shows_no_values() {
+        for (line, expected) in [
+            ("http://a/", "not a JSON object"),
+            ("{\"urls\":\"secret\"}", "unknown field `urls`"),
+            ("{\"method\":\"GET\"}", "missing field `url`"),
+            (
+                "{\"url\":\"http://a/\",\"method\":\"se cret\"}",
+                "the method",
+            ),
+            (
+                "{\"url\":\"http://a/\",\"headers\":{\"A\":\"secret\\n\"}}",
+                "the header A is not",
+            ),
+            ("{\"url\":\"http://a/\\tb\"}", "a tab"),
+        ] {
+            let fault = read_one(line).fault.unwrap();
+            assert!(fault.message.contains(expected), "{line}: {fault:?}");
+            assert!(!fault.message.contains("secret"), "{fault:?}");
+        }
+    }
+}
