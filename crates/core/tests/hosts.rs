@@ -4,10 +4,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use http::header::{HeaderName, LOCATION, RETRY_AFTER};
 use inflight_core::url::Url;
 use inflight_core::{
-    BlockOn, Body, Error, ErrorKind, Phase, Retry, Runtime, SessionBuilder, gather, http,
+    BlockOn, Body, Error, ErrorKind, Phase, Retry, Runtime, Session, SessionBuilder, gather, http,
 };
 use inflight_mock::{Mock, Reply, When};
 use inflight_virtual::Virtual;
@@ -257,6 +258,253 @@ fn the_deadline_includes_the_waits_for_limits() {
     );
 }
 
+fn url(text: &str) -> Url {
+    Url::parse(text).unwrap()
+}
+
+/// Requests these URLs at the same time.
+fn get_all<const N: usize>(session: &Session, urls: [&'static str; N]) -> impl Future<Output = ()> {
+    let texts = gather(urls.map(|url| session.get(url).text())).all();
+    async move { drop(texts.await.unwrap()) }
+}
+
+#[test]
+fn the_interval_of_a_host_separates_its_requests_from_the_call_on() {
+    let (log, session) = Log::new(|_| page(Duration::ZERO));
+    let session = session.build().unwrap();
+    log.runtime.block_on(async {
+        get_all(&session, ["http://a/1", "http://a/2"]).await;
+        // The path, the query and the credentials have no effect.
+        session.set_host_interval(&url("http://me:secret@A:80/robots.txt?x"), SECOND * 5);
+        let urls = [
+            "http://a/3",
+            "http://a/4",
+            "http://b/1",
+            "http://b/2",
+            "http://a/5",
+        ];
+        get_all(&session, urls).await;
+    });
+    let zero = Duration::ZERO;
+    let expected = [zero, zero, SECOND * 5, SECOND * 10, SECOND * 15];
+    assert_eq!(log.times("a"), expected);
+    assert_eq!(log.times("b"), [zero, zero]);
+}
+
+#[test]
+fn the_interval_of_a_host_is_not_that_of_another_port_or_scheme() {
+    let (log, session) = Log::new(|_| page(Duration::ZERO));
+    let session = session.build().unwrap();
+    for other in [
+        "http://a:81/",
+        "https://a/",
+        "https://a:80/",
+        "http://www.a/",
+    ] {
+        session.set_host_interval(&url(other), SECOND);
+    }
+    // No request to this URL is possible.
+    session.set_host_interval(&url("ftp://a:80/"), SECOND);
+    log.runtime
+        .block_on(get_all(&session, ["http://a/1", "http://a/2"]));
+    assert_eq!(log.runtime.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn redirects_and_retries_keep_the_interval_of_a_host() {
+    let retry_once = Mutex::new(true);
+    let (log, session) = Log::new(move |url| match url.path() {
+        "/from" => Answer {
+            status: 302,
+            header: Some((LOCATION, "/to".to_owned())),
+            ..page(Duration::ZERO)
+        },
+        "/to" if std::mem::take(&mut *retry_once.lock().unwrap()) => Answer {
+            status: 503,
+            ..page(Duration::ZERO)
+        },
+        _ => page(Duration::ZERO),
+    });
+    let session = session.retry(Retry::new(1)).build().unwrap();
+    session.set_host_interval(&url("http://a/"), SECOND * 100);
+    log.runtime.block_on(get_all(&session, ["http://a/from"]));
+    let times = [SECOND * 100, SECOND * 200, SECOND * 300];
+    assert_eq!(log.times("a"), times);
+}
+
+#[test]
+fn the_longer_of_two_intervals_applies_to_a_host() {
+    for (own, expected) in [(SECOND, [1, 4, 7]), (SECOND * 5, [5, 10, 15])] {
+        let (log, session) = Log::new(|_| page(Duration::ZERO));
+        let session = session.max_rate_per_host(1, SECOND * 3).build().unwrap();
+        session.set_host_interval(&url("http://a/"), own);
+        let urls = [
+            "http://a/1",
+            "http://a/2",
+            "http://b/1",
+            "http://a/3",
+            "http://b/2",
+        ];
+        log.runtime.block_on(get_all(&session, urls));
+        assert_eq!(log.times("a"), expected.map(Duration::from_secs));
+        assert_eq!(log.times("b"), [Duration::ZERO, SECOND * 3]);
+    }
+}
+
+#[test]
+fn retry_after_and_the_interval_of_a_host_both_apply() {
+    let (log, session) = Log::new(busy_once());
+    let session = session.retry(Retry::new(1)).build().unwrap();
+    session.set_host_interval(&url("http://a/"), SECOND * 40);
+    // The first request gets `Retry-After: 60`.
+    log.runtime.block_on(get_all(
+        &session,
+        ["http://a/busy", "http://a/1", "http://a/2"],
+    ));
+    assert_eq!(log.times("a"), [40, 100, 140, 180].map(Duration::from_secs));
+}
+
+/// Requests five pages of a host with an interval of ten seconds, and changes the interval after 25 seconds.
+/// Returns when the requests arrived, in seconds.
+fn times_with_change(
+    builder: impl FnOnce(SessionBuilder) -> SessionBuilder,
+    interval: Duration,
+) -> Vec<u64> {
+    let (log, session) = Log::new(|_| page(Duration::ZERO));
+    let session = builder(session).build().unwrap();
+    session.set_host_interval(&url("http://a/"), SECOND * 10);
+    let urls = [
+        "http://a/1",
+        "http://a/2",
+        "http://a/3",
+        "http://a/4",
+        "http://a/5",
+    ];
+    log.runtime.block_on(async {
+        let change = async {
+            log.runtime.sleep(SECOND * 25).await;
+            session.set_host_interval(&url("http://a/"), interval);
+        };
+        futures_util::future::join(get_all(&session, urls), change).await;
+    });
+    log.times("a").iter().map(Duration::as_secs).collect()
+}
+
+#[test]
+fn requests_that_wait_for_a_host_obey_a_new_interval() {
+    let same = |session| session;
+    assert_eq!(times_with_change(same, SECOND * 20), [10, 20, 45, 65, 85]);
+    assert_eq!(times_with_change(same, SECOND), [10, 20, 26, 27, 28]);
+    assert_eq!(
+        times_with_change(same, Duration::ZERO),
+        [10, 20, 25, 25, 25]
+    );
+    let rate = |session: SessionBuilder| session.max_rate_per_host(1, SECOND * 8);
+    assert_eq!(
+        times_with_change(rate, Duration::ZERO),
+        [10, 20, 28, 36, 44]
+    );
+    let few = |session: SessionBuilder| session.max_in_flight(1).max_per_host(1);
+    assert_eq!(times_with_change(few, SECOND), [10, 20, 26, 27, 28]);
+}
+
+#[test]
+fn requests_that_wait_for_other_limits_obey_the_first_interval_of_their_host() {
+    // The first request occupies the session for three seconds.
+    let (log, session) = Log::new(|_| page(SECOND * 3));
+    let session = session.max_in_flight(1).build().unwrap();
+    log.runtime.block_on(async {
+        let change = async {
+            log.runtime.sleep(SECOND).await;
+            session.set_host_interval(&url("http://a/"), SECOND * 10);
+        };
+        let urls = ["http://a/1", "http://a/2", "http://a/3", "http://b/1"];
+        futures_util::future::join(get_all(&session, urls), change).await;
+    });
+    assert_eq!(log.times("a"), [0, 11, 21].map(Duration::from_secs));
+    assert_eq!(log.times("b"), [SECOND * 3]);
+}
+
+#[test]
+fn requests_that_wait_for_retry_after_obey_the_first_interval_of_their_host() {
+    let (log, session) = Log::new(busy_once());
+    let session = session.retry(Retry::new(1)).build().unwrap();
+    log.runtime.block_on(async {
+        let later = async {
+            log.runtime.sleep(SECOND).await;
+            get_all(&session, ["http://a/1", "http://a/2"]).await;
+        };
+        let change = async {
+            log.runtime.sleep(SECOND * 2).await;
+            session.set_host_interval(&url("http://a/"), SECOND * 5);
+        };
+        futures_util::future::join3(get_all(&session, ["http://a/busy"]), later, change).await;
+    });
+    assert_eq!(log.times("a"), [0, 60, 65, 70].map(Duration::from_secs));
+}
+
+#[test]
+fn requests_to_a_host_with_an_interval_start_in_order() {
+    let (log, session) = Log::new(|_| page(Duration::ZERO));
+    let session = session.build().unwrap();
+    session.set_host_interval(&url("http://a/"), SECOND);
+    let pages = (0..20).map(|n| session.get(format!("http://a/{n}")).text());
+    let done = gather(pages).completed().map(|(index, _)| index);
+    let order: Vec<_> = log.runtime.block_on(done.collect());
+    assert!(order.is_sorted(), "{order:?}");
+    assert_eq!(log.times("a").last(), Some(&(SECOND * 20)));
+}
+
+#[test]
+fn a_dropped_request_does_not_take_the_turn_of_its_host() {
+    let (log, session) = Log::new(|_| page(Duration::ZERO));
+    let session = session.build().unwrap();
+    session.set_host_interval(&url("http://a/"), SECOND * 10);
+    log.runtime.block_on(async {
+        let dropped = session.get("http://a/dropped").text();
+        let dropped = gather([dropped]).until(log.runtime.sleep(SECOND)).settled();
+        let others = get_all(&session, ["http://a/1", "http://a/2"]);
+        futures_util::future::join(dropped, others).await;
+    });
+    assert_eq!(log.times("a"), [10, 20].map(Duration::from_secs));
+}
+
+#[test]
+fn a_session_keeps_the_intervals_of_many_hosts() {
+    let (log, session) = Log::new(|_| page(Duration::ZERO));
+    let session = session.build().unwrap();
+    let root = |n: usize| url(&format!("http://h{n}.test/"));
+    for n in 0..1000 {
+        session.set_host_interval(&root(n), SECOND * 10);
+    }
+    for n in 500..1000 {
+        session.set_host_interval(&root(n), Duration::ZERO);
+    }
+    log.runtime.block_on(async {
+        // All intervals have passed, so that only the setting keeps a host.
+        log.runtime.sleep(SECOND * 100).await;
+        let pages = (0..2000).map(|n| session.get(root(n % 1000)).text());
+        gather(pages).limit(2000).all().await.unwrap();
+    });
+    for n in 0..1000 {
+        let second = if n < 500 { 110 } else { 100 };
+        assert_eq!(
+            log.times(&format!("h{n}.test")),
+            [SECOND * 100, SECOND * second]
+        );
+    }
+}
+
+#[test]
+fn an_interval_that_the_clock_cannot_represent_permits_no_request() {
+    let (log, session) = Log::new(|_| page(Duration::ZERO));
+    let session = session.queue_timeout(SECOND * 1_000_000).build().unwrap();
+    session.set_host_interval(&url("http://a/"), Duration::MAX);
+    let error = log.runtime.block_on(session.get("http://a/").send());
+    assert_eq!(error.unwrap_err().phase(), Some(Phase::Queue));
+    assert_eq!(log.times("a"), []);
+}
+
 /// What a server does with a request.
 #[derive(Debug, Clone)]
 struct Behaviour {
@@ -279,6 +527,39 @@ prop_compose! {
     }
 }
 
+/// A change of the interval of a host.
+#[derive(Debug, Clone)]
+struct IntervalChange {
+    host: u8,
+    at: u32,
+    interval: u32,
+}
+
+prop_compose! {
+    fn interval_change()(
+        host in 0..3_u8,
+        at in 0..5000_u32,
+        interval in prop_oneof![Just(0), 1..3000_u32],
+    ) -> IntervalChange {
+        IntervalChange { host, at, interval }
+    }
+}
+
+impl IntervalChange {
+    /// Returns when the change with this index happens. Nothing else happens at the same time.
+    fn time(&self, index: usize) -> Duration {
+        MS * self.at + Duration::from_micros(index as u64 + 1)
+    }
+
+    /// Returns the last change of the host's interval by `time`: when it happened, and the interval.
+    fn last(changes: &[Self], host: u8, time: Duration) -> Option<(Duration, Duration)> {
+        let changes = changes.iter().enumerate();
+        let changes = changes.filter(|(_, change)| change.host == host);
+        let changes = changes.map(|(index, change)| (change.time(index), MS * change.interval));
+        changes.filter(|(at, _)| *at <= time).max()
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -288,6 +569,7 @@ proptest! {
         max_in_flight in prop::option::of(1..4_usize),
         max_per_host in prop::option::of(1..3_usize),
         interval in prop::option::of(1..1500_u32),
+        changes in prop::collection::vec(interval_change(), 0..6),
     ) {
         let pauses: Arc<Mutex<Vec<(String, Duration, Duration)>>> = Arc::default();
         let refused: Mutex<Vec<String>> = Mutex::default();
@@ -330,12 +612,28 @@ proptest! {
         let jobs = requests.iter().enumerate().map(|(index, behaviour)| {
             session.get(format!("http://{}.test/{index}", behaviour.host)).text()
         });
-        let texts = log.runtime.block_on(gather(jobs).all()).map_err(Error::from).unwrap();
+        let changing = changes.iter().enumerate().map(|(index, change)| {
+            let (runtime, session) = (&log.runtime, &session);
+            async move {
+                runtime.sleep(change.time(index)).await;
+                let url = url(&format!("http://{}.test/", change.host));
+                session.set_host_interval(&url, MS * change.interval);
+            }
+        });
+        let changing = futures_util::future::join_all(changing);
+        let all = futures_util::future::join(gather(jobs).all(), changing);
+        let texts = log.runtime.block_on(all).0.map_err(Error::from).unwrap();
         prop_assert_eq!(texts.len(), requests.len());
-        for host in ["0.test", "1.test", "2.test"] {
+        for (number, host) in (0_u8..).zip(["0.test", "1.test", "2.test"]) {
             let times = log.times(host);
-            for pair in times.windows(2) {
-                prop_assert!(pair[1] - pair[0] >= MS * interval.unwrap_or(0), "{times:?}");
+            let mut last_start = None;
+            for at in &times {
+                let change = IntervalChange::last(&changes, number, *at);
+                let own = change.map_or(Duration::ZERO, |(_, own)| own);
+                let shortest = own.max(MS * interval.unwrap_or(0));
+                prop_assert!(last_start.is_none_or(|last| *at >= last + shortest), "{times:?}");
+                prop_assert!(change.is_none_or(|(set_at, own)| *at >= set_at + own), "{times:?}");
+                last_start = Some(*at);
             }
             for (paused, from, until) in &*pauses.lock().unwrap() {
                 if paused == host {

@@ -213,6 +213,12 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
     }
 }
 
+/// Returns the time after `duration`. If the clock cannot represent it, returns a time in the far future.
+pub(crate) fn saturating_add(at: Instant, duration: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    at.checked_add(duration).unwrap_or_else(|| at + 30 * YEAR)
+}
+
 /// Enters a runtime from a thread outside it.
 ///
 /// The trait is separate from [`Runtime`], because only the owner of a runtime can enter it.

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use super::input::{Input, Pulled, PulledFrom};
 use super::launch::sealed::Sealed;
 use crate::backend::fetch::BoxFuture;
-use crate::backend::runtime::Runtime;
+use crate::backend::runtime::{Runtime, saturating_add};
 
 /// How many inputs may wait for their key by default.
 const DEFAULT_LOOK_AHEAD: usize = 10_000;
@@ -24,8 +24,11 @@ const MAX_PULLS: usize = 256;
 pin_project! {
     /// The input of a gather with limits for each key. Created by [`Gather::key`](super::Gather::key).
     ///
+    /// `F` returns the key of an input. `G` is the closure of
+    /// [`Gather::limits_by_key`](super::Gather::limits_by_key), or `()` without one.
+    ///
     /// For an example, see [`Gather::key`](super::Gather::key).
-    pub struct Keyed<S, F, K>
+    pub struct Keyed<S, F, K, G = ()>
     where
         S: Input,
     {
@@ -33,45 +36,108 @@ pin_project! {
         input: S,
         has_ended: bool,
         key: F,
-        limits: KeyLimits,
+        limiter: KeyLimiter<G>,
         waiting: Waiting<S, K>,
         // The timer of the key whose next job may start first.
         timer: Option<(Instant, BoxFuture<'static, ()>)>,
     }
 }
 
-/// The limits for each key.
-#[derive(Clone)]
-pub(super) struct KeyLimits {
-    pub(super) running: usize,
-    pub(super) rate: Option<KeyRate>,
-    pub(super) look_ahead: usize,
-}
-
-/// The shortest time between the starts of two jobs with the same key.
-#[derive(Clone)]
-pub(super) struct KeyRate {
-    pub(super) interval: Duration,
-    pub(super) runtime: Arc<dyn Runtime>,
+/// The limits of one key, which [`Gather::limits_by_key`](super::Gather::limits_by_key) asks for. By
+/// default, there is no limit.
+///
+/// For an example, see [`Gather::limits_by_key`](super::Gather::limits_by_key).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// How many jobs with the key may run at once, at least 1. `usize::MAX` means no limit.
+    pub running: usize,
+    /// The shortest time between the starts of two jobs with the key. `Duration::ZERO` means no limit.
+    pub interval: Duration,
 }
 
 impl Default for KeyLimits {
     fn default() -> Self {
         Self {
             running: usize::MAX,
-            rate: None,
-            look_ahead: DEFAULT_LOOK_AHEAD,
+            interval: Duration::ZERO,
         }
+    }
+}
+
+impl KeyLimits {
+    /// Returns the stricter limits of both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            running: self.running.min(other.running),
+            interval: self.interval.max(other.interval),
+        }
+    }
+}
+
+/// The source of the limits that differ between keys: a closure, or `()` if all keys have the same limits.
+pub trait LimitsByKey<K> {
+    /// Whether the limits of a key may change at any time.
+    const IS_DYNAMIC: bool;
+
+    /// Returns the limits of the key now.
+    fn limits(&mut self, key: &K) -> KeyLimits;
+}
+
+impl<K> LimitsByKey<K> for () {
+    const IS_DYNAMIC: bool = false;
+
+    fn limits(&mut self, _: &K) -> KeyLimits {
+        KeyLimits::default()
+    }
+}
+
+impl<K, G> LimitsByKey<K> for G
+where
+    G: FnMut(&K) -> KeyLimits,
+{
+    const IS_DYNAMIC: bool = true;
+
+    fn limits(&mut self, key: &K) -> KeyLimits {
+        let limits = self(key);
+        assert_ne!(
+            limits.running, 0,
+            "a gather with a limit of zero for a key never ends"
+        );
+        limits
+    }
+}
+
+/// The settings of a gather with keys.
+pub(super) struct KeyLimiter<G> {
+    /// The limits of every key.
+    pub(super) common: KeyLimits,
+    by_key: G,
+    /// The clock for the intervals. `None` if no limit depends on the time.
+    pub(super) runtime: Option<Arc<dyn Runtime>>,
+    pub(super) look_ahead: usize,
+}
+
+impl<G> KeyLimiter<G> {
+    /// Returns the time, if a limit depends on it.
+    fn now(&self) -> Option<Instant> {
+        self.runtime.as_ref().map(|runtime| runtime.now())
+    }
+
+    fn limits<K>(&mut self, key: &K) -> KeyLimits
+    where
+        G: LimitsByKey<K>,
+    {
+        self.by_key.limits(key).and(self.common)
     }
 }
 
 /// The inputs that wait for their key.
 struct Waiting<S: Input, K> {
-    /// Each key that has a waiting input or a running job, or whose last start still limits its rate.
+    /// Each key that has a waiting input or a running job, or whose last start still delays the next one.
     keys: HashMap<K, KeyState<S>>,
     /// The keys whose next job may start now, by the index of the job's input.
     eligible: BTreeMap<usize, K>,
-    /// The keys whose rate permits no start yet, by the time when it does, and by their number.
+    /// The keys whose interval permits no start yet, by the time when it does, and by their number.
     paused: BTreeMap<(Instant, u64), K>,
     /// The number of waiting inputs.
     len: usize,
@@ -83,8 +149,8 @@ struct KeyState<S: Input> {
     number: u64,
     inputs: VecDeque<PulledFrom<S>>,
     running: usize,
-    /// The earliest time of the next start. `None` if there is no limit on the rate.
-    next_start: Option<Instant>,
+    /// `None` before the first start, and if no limit depends on the time.
+    last_start: Option<Instant>,
     listing: Listing,
 }
 
@@ -96,20 +162,13 @@ enum Listing {
     Paused(Instant),
 }
 
-impl KeyLimits {
-    /// Returns the time, if a limit depends on it.
-    fn now(&self) -> Option<Instant> {
-        self.rate.as_ref().map(|rate| rate.runtime.now())
-    }
-}
-
 impl<S: Input> KeyState<S> {
     fn new(number: u64) -> Self {
         Self {
             number,
             inputs: VecDeque::new(),
             running: 0,
-            next_start: None,
+            last_start: None,
             listing: Listing::None,
         }
     }
@@ -119,23 +178,33 @@ impl<S: Input> KeyState<S> {
     }
 
     /// Returns where the key belongs.
-    fn listing(&self, limits: &KeyLimits, now: Option<Instant>) -> Listing {
+    fn listing(&self, limits: KeyLimits, now: Option<Instant>) -> Listing {
         let is_full = self.running >= limits.running;
-        match (self.inputs.front(), self.next_start) {
+        match (self.inputs.front(), self.next_start(limits.interval, now)) {
             (Some(_), _) if is_full => Listing::None,
-            (next, Some(start)) if now.is_some_and(|now| now < start) => match next {
-                // An idle key stays listed until its next start, so that its rate is not exceeded.
-                None if !self.is_idle() => Listing::None,
-                _ => Listing::Paused(start),
-            },
-            (Some(next), _) => Listing::Eligible(next.index),
-            (None, _) => Listing::None,
+            (None, _) if !self.is_idle() => Listing::None,
+            // An idle key stays listed until its next start, so that the next input keeps the interval.
+            (_, Some(start)) => Listing::Paused(start),
+            (Some(next), None) => Listing::Eligible(next.index),
+            (None, None) => Listing::None,
         }
+    }
+
+    /// Returns when the interval permits the next start, unless it permits a start now.
+    fn next_start(&self, interval: Duration, now: Option<Instant>) -> Option<Instant> {
+        let (last, now) = self.last_start.zip(now)?;
+        Some(saturating_add(last, interval)).filter(|start| *start > now)
     }
 }
 
 impl<S: Input, K: Clone + Eq + Hash> Waiting<S, K> {
-    fn push(&mut self, key: &K, input: PulledFrom<S>, limits: &KeyLimits, now: Option<Instant>) {
+    fn push<G: LimitsByKey<K>>(
+        &mut self,
+        key: &K,
+        input: PulledFrom<S>,
+        limiter: &mut KeyLimiter<G>,
+        now: Option<Instant>,
+    ) {
         if !self.keys.contains_key(key) {
             self.keys
                 .insert(key.clone(), KeyState::new(self.next_number));
@@ -145,47 +214,79 @@ impl<S: Input, K: Clone + Eq + Hash> Waiting<S, K> {
             state.inputs.push_back(input);
             self.len += 1;
         }
-        self.update(key, limits, now);
+        self.update(key, limiter, now);
     }
 
     /// Removes the first input whose job may start.
-    fn pop(&mut self, limits: &KeyLimits, now: Option<Instant>) -> Option<(K, PulledFrom<S>)> {
-        self.resume_paused(limits, now);
-        let key = self.eligible.first_key_value()?.1.clone();
+    fn pop<G: LimitsByKey<K>>(
+        &mut self,
+        limiter: &mut KeyLimiter<G>,
+        now: Option<Instant>,
+    ) -> Option<(K, PulledFrom<S>)> {
+        self.resume_paused(limiter, now);
+        let key = self.first_eligible(limiter, now)?;
         let state = self.keys.get_mut(&key)?;
         let input = state.inputs.pop_front()?;
         self.len -= 1;
         state.running += 1;
-        let interval = limits.rate.as_ref().map(|rate| rate.interval);
-        state.next_start = interval.and_then(|interval| now?.checked_add(interval));
-        self.update(&key, limits, now);
+        state.last_start = now;
+        self.update(&key, limiter, now);
         Some((key, input))
     }
 
-    /// Records that a job with this key has ended.
-    fn release(&mut self, key: &K, limits: &KeyLimits) {
-        if let Some(state) = self.keys.get_mut(key) {
-            state.running -= 1;
-            self.update(key, limits, limits.now());
+    /// Returns the key of the first input whose job may start.
+    fn first_eligible<G: LimitsByKey<K>>(
+        &mut self,
+        limiter: &mut KeyLimiter<G>,
+        now: Option<Instant>,
+    ) -> Option<K> {
+        loop {
+            let (&index, key) = self.eligible.first_key_value()?;
+            let key = key.clone();
+            if G::IS_DYNAMIC {
+                // The limits may have become stricter since the key was listed.
+                self.update(&key, limiter, now);
+                if !self.eligible.contains_key(&index) {
+                    continue;
+                }
+            }
+            return Some(key);
         }
     }
 
-    /// Updates the keys whose rate permits a start by now.
-    fn resume_paused(&mut self, limits: &KeyLimits, now: Option<Instant>) {
+    /// Records that a job with this key has ended.
+    fn release<G: LimitsByKey<K>>(&mut self, key: &K, limiter: &mut KeyLimiter<G>) {
+        if let Some(state) = self.keys.get_mut(key) {
+            state.running -= 1;
+            self.update(key, limiter, limiter.now());
+        }
+    }
+
+    /// Updates the keys whose interval permits a start by now.
+    fn resume_paused<G: LimitsByKey<K>>(
+        &mut self,
+        limiter: &mut KeyLimiter<G>,
+        now: Option<Instant>,
+    ) {
         while let Some((&(start, _), key)) = self.paused.first_key_value()
             && now.is_some_and(|now| start <= now)
         {
             let key = key.clone();
-            self.update(&key, limits, now);
+            self.update(&key, limiter, now);
         }
     }
 
     /// Lists the key where it belongs. Removes a key that has nothing left.
-    fn update(&mut self, key: &K, limits: &KeyLimits, now: Option<Instant>) {
+    fn update<G: LimitsByKey<K>>(
+        &mut self,
+        key: &K,
+        limiter: &mut KeyLimiter<G>,
+        now: Option<Instant>,
+    ) {
         let Some(state) = self.keys.get_mut(key) else {
             return;
         };
-        let listing = state.listing(limits, now);
+        let listing = state.listing(limiter.limits(key), now);
         if listing != state.listing {
             match state.listing {
                 Listing::None => {}
@@ -216,7 +317,12 @@ where
             input,
             has_ended: false,
             key,
-            limits: KeyLimits::default(),
+            limiter: KeyLimiter {
+                common: KeyLimits::default(),
+                by_key: (),
+                runtime: None,
+                look_ahead: DEFAULT_LOOK_AHEAD,
+            },
             waiting: Waiting {
                 keys: HashMap::new(),
                 eligible: BTreeMap::new(),
@@ -227,20 +333,46 @@ where
             timer: None,
         }
     }
+}
 
-    pub(super) fn with_limits(mut self, change: impl FnOnce(&mut KeyLimits)) -> Self {
-        change(&mut self.limits);
+impl<S, F, K, G> Keyed<S, F, K, G>
+where
+    S: Input,
+{
+    pub(super) fn with_limits(mut self, change: impl FnOnce(&mut KeyLimiter<G>)) -> Self {
+        change(&mut self.limiter);
         self
+    }
+
+    pub(super) fn limits_by_key<H>(
+        self,
+        runtime: Arc<dyn Runtime>,
+        limits: H,
+    ) -> Keyed<S, F, K, H> {
+        Keyed {
+            input: self.input,
+            has_ended: self.has_ended,
+            key: self.key,
+            limiter: KeyLimiter {
+                common: self.limiter.common,
+                by_key: limits,
+                runtime: Some(runtime),
+                look_ahead: self.limiter.look_ahead,
+            },
+            waiting: self.waiting,
+            timer: self.timer,
+        }
     }
 }
 
-impl<S: Input, F, K> Sealed for Keyed<S, F, K> {}
+impl<S: Input, F, K, G> Sealed for Keyed<S, F, K, G> {}
 
-impl<S, F, K> Input for Keyed<S, F, K>
+impl<S, F, K, G> Input for Keyed<S, F, K, G>
 where
     S: Input,
     F: FnMut(&S::Id) -> K,
     K: Clone + Eq + Hash,
+    G: LimitsByKey<K>,
 {
     type Job = S::Job;
     type Id = S::Id;
@@ -256,8 +388,8 @@ where
         let mut this = self.project();
         let mut pulls_left = MAX_PULLS;
         loop {
-            let now = this.limits.now();
-            if let Some((key, input)) = this.waiting.pop(this.limits, now) {
+            let now = this.limiter.now();
+            if let Some((key, input)) = this.waiting.pop(this.limiter, now) {
                 let Pulled {
                     index,
                     id,
@@ -271,7 +403,7 @@ where
                     permit: (key, permit),
                 }));
             }
-            if !*this.has_ended && this.waiting.len < this.limits.look_ahead {
+            if !*this.has_ended && this.waiting.len < this.limiter.look_ahead {
                 if pulls_left == 0 {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -280,7 +412,7 @@ where
                 match this.input.as_mut().poll_input(next, cx) {
                     Poll::Ready(Some(input)) => {
                         let key = (this.key)(&input.id);
-                        this.waiting.push(&key, input, this.limits, now);
+                        this.waiting.push(&key, input, this.limiter, now);
                         continue;
                     }
                     Poll::Ready(None) => *this.has_ended = true,
@@ -293,7 +425,8 @@ where
                     false => Poll::Pending,
                 };
             }
-            ready!(poll_first_start(this.timer, this.waiting, this.limits, cx));
+            let runtime = this.limiter.runtime.as_deref();
+            ready!(poll_first_start(this.timer, this.waiting, runtime, cx));
         }
     }
 
@@ -303,7 +436,7 @@ where
 
     fn release(self: Pin<&mut Self>, (key, permit): (K, S::Permit)) {
         let this = self.project();
-        this.waiting.release(&key, this.limits);
+        this.waiting.release(&key, this.limiter);
         this.input.release(permit);
     }
 
@@ -326,20 +459,20 @@ where
     }
 }
 
-/// Waits until the rate of a key permits a start. Does not complete if no key waits for its rate.
+/// Waits until the interval of a key permits a start. Does not complete if no key waits for its interval.
 fn poll_first_start<S: Input, K>(
     timer: &mut Option<(Instant, BoxFuture<'static, ()>)>,
     waiting: &Waiting<S, K>,
-    limits: &KeyLimits,
+    runtime: Option<&dyn Runtime>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
-    let (Some((&(start, _), _)), Some(rate)) = (waiting.paused.first_key_value(), &limits.rate)
+    let (Some((&(start, _), _)), Some(runtime)) = (waiting.paused.first_key_value(), runtime)
     else {
         return Poll::Pending;
     };
     if timer.as_ref().is_none_or(|(at, _)| *at != start) {
-        let left = start.saturating_duration_since(rate.runtime.now());
-        *timer = Some((start, rate.runtime.sleep(left)));
+        let left = start.saturating_duration_since(runtime.now());
+        *timer = Some((start, runtime.sleep(left)));
     }
     if let Some((_, sleep)) = timer {
         ready!(sleep.as_mut().poll(cx));
@@ -348,7 +481,7 @@ fn poll_first_start<S: Input, K>(
     Poll::Ready(())
 }
 
-impl<S: Input, F, K> fmt::Debug for Keyed<S, F, K> {
+impl<S: Input, F, K, G> fmt::Debug for Keyed<S, F, K, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyed")
             .field("waiting", &self.waiting.len)

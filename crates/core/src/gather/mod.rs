@@ -63,8 +63,8 @@ use completed::{Finished, JobResult};
 pub use error::{AllFailed, JobError, JobErrorKind, Settled};
 use input::Staggered;
 pub use input::{Input, Items};
-pub use keyed::Keyed;
-use keyed::{KeyLimits, KeyRate};
+use keyed::{KeyLimiter, LimitsByKey};
+pub use keyed::{KeyLimits, Keyed};
 pub use launch::{Here, Job, On};
 use launch::{Launch, Start};
 pub use queue::{InputQueue, QueuedItems};
@@ -347,7 +347,8 @@ where
     L: Launch,
 {
     /// Gives each input a key, such as the host of its URL, for the limits of one key:
-    /// [`per_key`](Gather::per_key) and [`rate_per_key`](Gather::rate_per_key).
+    /// [`per_key`](Gather::per_key), [`rate_per_key`](Gather::rate_per_key) and
+    /// [`limits_by_key`](Gather::limits_by_key).
     ///
     /// `key` is called with the item, or with the index of the input unless the gather has items.
     ///
@@ -397,11 +398,12 @@ where
     }
 }
 
-impl<S, F, K, L, U> Gather<Keyed<S, F, K>, L, U>
+impl<S, F, K, G, L, U> Gather<Keyed<S, F, K, G>, L, U>
 where
     S: Input,
     F: FnMut(&S::Id) -> K,
     K: Clone + Eq + Hash,
+    G: LimitsByKey<K>,
     L: Launch,
 {
     /// Sets how many jobs with the same key may run at once. Default: no limit for one key.
@@ -417,7 +419,7 @@ where
             limit, 0,
             "a gather with a limit of zero for each key never ends"
         );
-        self.with_limits(|limits| limits.running = limit)
+        self.with_limits(|limiter| limiter.common.running = limit)
     }
 
     /// Sets how many jobs with the same key may start in each `period`. The starts of two jobs with the
@@ -450,11 +452,93 @@ where
         R: Runtime + Clone,
     {
         assert_ne!(jobs, 0, "a gather with a rate of zero never ends");
-        let rate = KeyRate {
-            interval: period / jobs,
-            runtime: Arc::new(runtime.clone()),
-        };
-        self.with_limits(|limits| limits.rate = Some(rate))
+        let runtime = Arc::new(runtime.clone());
+        self.with_limits(|limiter| {
+            limiter.common.interval = period / jobs;
+            limiter.runtime = Some(runtime);
+        })
+    }
+
+    /// Sets a closure that returns the limits of one key. The closure may return other limits later. For
+    /// example, a crawler reads the `Crawl-delay` of a host in the host's robots.txt while it runs.
+    ///
+    /// [`per_key`](Self::per_key) and [`rate_per_key`](Self::rate_per_key) apply too. The stricter limit
+    /// counts.
+    ///
+    /// The first job of each host runs alone and finds the delay of the host, which the other jobs keep:
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::collections::HashMap;
+    /// use std::time::Duration;
+    ///
+    /// use inflight_core::gather::KeyLimits;
+    /// use inflight_core::{BlockOn, gather_with};
+    /// # use inflight_core::{Error, Runtime};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    ///
+    /// # let host_of = |url: &str| url.split('/').nth(2).unwrap().to_owned();
+    /// # let starts = RefCell::new(Vec::new());
+    /// # let pause = runtime.clone();
+    /// # let fetch_crawl_delay = async |host: &str| {
+    /// #     pause.sleep(Duration::from_secs(1)).await;
+    /// #     Duration::from_secs(if host == "a.test" { 5 } else { 0 })
+    /// # };
+    /// # let fetch_page = async |url: &str| starts.borrow_mut().push((url.to_owned(), pause.elapsed().as_secs()));
+    /// let delays = RefCell::new(HashMap::new());
+    /// let urls = ["http://a.test/1", "http://b.test/1", "http://a.test/2", "http://a.test/3"];
+    /// let pages = gather_with(urls, async |url| {
+    ///     let host = host_of(url);
+    ///     if !delays.borrow().contains_key(&host) {
+    ///         let delay: Duration = fetch_crawl_delay(&host).await;
+    ///         delays.borrow_mut().insert(host, delay);
+    ///     }
+    ///     fetch_page(url).await;
+    ///     Ok::<_, Error>(())
+    /// })
+    /// .key(|url| host_of(url))
+    /// .limits_by_key(&runtime, |host| match delays.borrow().get(host) {
+    ///     Some(delay) => KeyLimits { interval: *delay, ..KeyLimits::default() },
+    ///     None => KeyLimits { running: 1, ..KeyLimits::default() },
+    /// });
+    /// runtime.block_on(pages.all())?;
+    /// // The second and the third page of the first host start 5 and 10 seconds after its first job.
+    /// assert_eq!(runtime.elapsed().as_secs(), 10);
+    /// # let expected = [("http://a.test/1", 1), ("http://b.test/1", 1), ("http://a.test/2", 5), ("http://a.test/3", 10)];
+    /// # assert_eq!(*starts.borrow(), expected.map(|(url, at)| (url.to_owned(), at)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # When limits change
+    ///
+    /// The gather calls the closure for a key when an input of the key is added, before and after a job of
+    /// the key starts, when such a job ends, and when an interval has passed. It notices a change of the
+    /// limits at the next of these events. If a job changes the limits of its own key before the job ends,
+    /// the gather notices the change in time. No job starts against the limits that the closure returns
+    /// before its start. The closure should be fast.
+    ///
+    /// An interval counts from the last start, even if the interval has grown since then. The gather
+    /// forgets the last start of a key when no input of the key waits, no job of the key runs, and the
+    /// interval has passed. If the interval grows after that, it counts from the next start.
+    ///
+    /// # Panics
+    ///
+    /// The gather panics while it runs if the closure returns a `running` of 0, because no job of the key
+    /// would ever run.
+    #[doc(alias("rate_limit", "throttle", "crawl_delay"))]
+    pub fn limits_by_key<R, H>(self, runtime: &R, limits: H) -> Gather<Keyed<S, F, K, H>, L, U>
+    where
+        R: Runtime + Clone,
+        H: FnMut(&K) -> KeyLimits,
+    {
+        Gather {
+            input: self.input.limits_by_key(Arc::new(runtime.clone()), limits),
+            limit: self.limit,
+            launch: self.launch,
+            start: self.start,
+            until: self.until,
+        }
     }
 
     /// Sets how many inputs may wait for their key. Default 10,000.
@@ -468,10 +552,10 @@ where
     #[track_caller]
     pub fn look_ahead(self, inputs: usize) -> Self {
         assert_ne!(inputs, 0, "a gather with keys needs space for one input");
-        self.with_limits(|limits| limits.look_ahead = inputs)
+        self.with_limits(|limiter| limiter.look_ahead = inputs)
     }
 
-    fn with_limits(self, change: impl FnOnce(&mut KeyLimits)) -> Self {
+    fn with_limits(self, change: impl FnOnce(&mut KeyLimiter<G>)) -> Self {
         Self {
             input: self.input.with_limits(change),
             ..self

@@ -157,9 +157,10 @@ impl SessionBuilder {
 
     /// Sets how long a request may wait until the limits of the session allow it to start:
     /// [`max_in_flight`](Self::max_in_flight), [`max_per_host`](Self::max_per_host),
-    /// [`max_rate`](Self::max_rate), [`max_rate_per_host`](Self::max_rate_per_host), and a pause that the
-    /// host has asked for with `Retry-After` in the response to another request. Default: no limit, except
-    /// that a request fails at once if such a pause is longer than its [`timeout`](Self::timeout).
+    /// [`max_rate`](Self::max_rate), [`max_rate_per_host`](Self::max_rate_per_host),
+    /// [`Session::set_host_interval`](crate::Session::set_host_interval), and a pause that the host has asked
+    /// for with `Retry-After` in the response to another request. Default: no limit, except that a request
+    /// fails at once if such a pause is longer than its [`timeout`](Self::timeout).
     ///
     /// The time limits the wait of each attempt, such as a retry, separately.
     /// [`RequestBuilder::deadline`](crate::RequestBuilder::deadline) limits the whole request.
@@ -308,6 +309,7 @@ impl SessionBuilder {
     ///
     /// A host is a scheme, a host name and a port. Redirects, retries and resends count as requests.
     /// Requests above the limit wait, first come, first served.
+    /// [`Session::set_host_interval`](crate::Session::set_host_interval) sets the interval of one host.
     ///
     /// ```
     /// use std::time::Duration;

@@ -81,20 +81,10 @@ impl Limits {
         if let Some(in_flight) = host.as_ref().and_then(|host| host.in_flight.as_ref()) {
             acquire_host(held, &origin, in_flight, timer, limit).await?;
         }
-        let _turn = match host.as_ref().and_then(|host| host.turn.as_ref()) {
-            Some(turn) => {
-                // The request whose turn it is may wait for this permit.
-                held.all = None;
-                Some(acquire(turn, timer, limit).await?)
-            }
-            None => None,
-        };
+        let mut turn = None;
         loop {
-            if let Some(host) = &host
-                && host.next_start(timer.now()).is_some()
-            {
-                held.all = None;
-                wait_for_start(host, timer, limit, policy).await?;
+            if let Some(host) = &host {
+                wait_for_start(host, held, &mut turn, timer, limit, policy).await?;
             }
             if let (Some(all), None) = (&self.all, &held.all) {
                 held.all = Some(acquire(all, timer, limit).await?);
@@ -102,7 +92,7 @@ impl Limits {
             if let Some(rate) = &self.rate {
                 rate.wait(timer, limit).await?;
             }
-            // The host may have been paused meanwhile.
+            // The host may have been paused meanwhile, or may have got another interval.
             host = self.hosts.state(&origin, timer.now());
             if host.as_ref().is_none_or(|host| host.start(timer.now())) {
                 return Ok(());
@@ -114,6 +104,11 @@ impl Limits {
     /// Lets no request to the host start before `until`.
     pub(crate) fn pause_host(&self, origin: &Origin, until: Instant, now: Instant) {
         self.hosts.pause(origin, until, now);
+    }
+
+    /// Sets the shortest time between the starts of two requests to this host. Zero means no limit.
+    pub(crate) fn set_host_interval(&self, origin: &Origin, interval: Duration, now: Instant) {
+        self.hosts.set_interval(origin, interval, now);
     }
 
     pub(crate) fn is_unlimited(&self) -> bool {
@@ -138,28 +133,68 @@ async fn acquire_host(
     Ok(())
 }
 
-/// Waits until a request to the host may start. Fails at once if the host is paused for longer than the
-/// queue timeout or, without one, than the timeout. Otherwise a server could stop a program for days.
+/// Waits until it is the request's turn, if the host has an interval, and until a request to the host may
+/// start. Releases the permit of the session before it waits.
 async fn wait_for_start(
     host: &HostState,
+    held: &mut HeldPermits,
+    turn: &mut Option<Permit>,
     timer: &mut ExchangeTimer,
     limit: PhaseLimit,
     policy: &RequestPolicy,
 ) -> Result<(), Error> {
-    while let Some(start) = host.next_start(timer.now()) {
+    loop {
         let now = timer.now();
-        let pause = host.paused_until(now);
-        let pause = pause.map_or(Duration::ZERO, |end| end.saturating_duration_since(now));
-        let longest = policy.queue_timeout.or(policy.timeout);
-        if longest.is_some_and(|longest| pause > longest) {
-            return Err(Error::timeout(Phase::Queue).with_context(format!(
-                "the server has asked for a pause of {:.1} s (Retry-After): set a longer queue timeout",
-                pause.as_secs_f64()
-            )));
+        let start = host.next_start(now);
+        // The host may get an interval while the request waits.
+        if let (Some(semaphore), None) = (host.turn(), &turn) {
+            // The request whose turn it is may wait for this permit.
+            held.all = None;
+            *turn = Some(acquire(semaphore, timer, limit).await?);
+            continue;
         }
-        timer.sleep_until(start, limit).await?;
+        let Some(start) = start else { return Ok(()) };
+        held.all = None;
+        check_pause(host, now, policy)?;
+        sleep_until_start(host, start, turn.is_some(), timer, limit).await?;
     }
-    Ok(())
+}
+
+/// Fails if the host is paused for longer than the queue timeout or, without one, than the timeout.
+/// Otherwise a server could stop a program for days.
+fn check_pause(host: &HostState, now: Instant, policy: &RequestPolicy) -> Result<(), Error> {
+    let pause = host.paused_until(now);
+    let pause = pause.map_or(Duration::ZERO, |end| end.saturating_duration_since(now));
+    let longest = policy.queue_timeout.or(policy.timeout);
+    match longest.is_some_and(|longest| pause > longest) {
+        true => Err(Error::timeout(Phase::Queue).with_context(format!(
+            "the server has asked for a pause of {:.1} s (Retry-After): set a longer queue timeout",
+            pause.as_secs_f64()
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Waits until `start` or, if it is the request's turn, until a change of the host's interval permits an
+/// earlier start.
+async fn sleep_until_start(
+    host: &HostState,
+    start: Instant,
+    has_turn: bool,
+    timer: &mut ExchangeTimer,
+    limit: PhaseLimit,
+) -> Result<(), Error> {
+    let slept = poll_fn(|cx| {
+        if has_turn && host.poll_earlier_start(start, cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        timer.poll_until(cx, Some(start), limit)
+    })
+    .await;
+    if has_turn {
+        host.forget_waker();
+    }
+    Ok(slept?)
 }
 
 async fn acquire(

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Method;
+use url::Url;
 
 use super::builder::{Backend, SessionBuilder};
 use super::in_flight::Stats;
@@ -21,7 +22,7 @@ use crate::connect::options::ClientOptions;
 use crate::error::Error;
 use crate::message::body::Body;
 use crate::message::response::Response;
-use crate::message::target::Target;
+use crate::message::target::{Origin, Target};
 
 /// A client on a runtime, with timeouts, limits, redirects and retries, like aiohttp's `ClientSession`
 /// and reqwest's `Client`. The type is the same for every backend.
@@ -168,6 +169,63 @@ impl Session {
             (stats.opened, stats.reused) = (Some(opened), Some(reused));
         }
         stats
+    }
+
+    /// Sets the shortest time between the starts of two requests to the scheme, host and port of `url`, such
+    /// as the `Crawl-delay` of the host's robots.txt. Replaces the interval of an earlier call for the same
+    /// host. `Duration::ZERO` removes it.
+    ///
+    /// The next request to the host starts at the earliest `interval` after this call. Requests that already
+    /// wait obey the new interval too. Redirects, retries and resends count as requests.
+    /// [`max_rate_per_host`](SessionBuilder::max_rate_per_host) applies too, and the longer interval counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use inflight_core::gather;
+    /// use inflight_core::url::Url;
+    ///
+    /// # use inflight_core::{BlockOn, Error};
+    /// # use inflight_mock::{Mock, Reply, When};
+    /// # use inflight_virtual::Virtual;
+    /// # let runtime = Virtual::new();
+    /// # let mock = Mock::new(runtime.clone());
+    /// # mock.on(When::any().repeated(), Reply::text("User-agent: *\nCrawl-delay: 5"));
+    /// # let session = mock.session().build()?;
+    /// # fn crawl_delay(robots: &str) -> Option<Duration> {
+    /// #     let seconds = robots.lines().find_map(|line| line.strip_prefix("Crawl-delay: "))?;
+    /// #     Some(Duration::from_secs(seconds.parse().ok()?))
+    /// # }
+    /// # runtime.block_on(async {
+    /// let robots = Url::parse("http://a.test/robots.txt").unwrap();
+    /// let text = session.get(&robots).text().await?;
+    /// // The file contains `Crawl-delay: 5`.
+    /// session.set_host_interval(&robots, crawl_delay(&text).unwrap_or_default());
+    ///
+    /// let urls = ["http://a.test/1", "http://a.test/2", "http://b.test/1"];
+    /// gather(urls.map(|url| session.get(url).text())).all().await?;
+    /// // The requests to `a.test` started after 5 and after 10 seconds.
+    /// assert_eq!(runtime.elapsed().as_secs(), 10);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// The interval does not limit how many requests to the host are in flight, and it does not affect
+    /// other schemes, ports and subdomains, other sessions, or requests that have started. The
+    /// [`timeout`](SessionBuilder::timeout) of a request does not include the wait. A
+    /// [`queue_timeout`](SessionBuilder::queue_timeout) limits it.
+    ///
+    /// The session remembers each host with an interval. A URL that is neither `http` nor `https` has no
+    /// effect.
+    #[doc(alias("crawl_delay", "download_delay", "rate_limit", "throttle"))]
+    pub fn set_host_interval(&self, url: &Url, interval: Duration) {
+        // The session refuses requests to the URLs that are no target.
+        if let Ok(target) = Target::new(url.clone()) {
+            let origin = Origin::of(target.uri());
+            let now = self.0.runtime.now();
+            self.0.limits.set_host_interval(&origin, interval, now);
+        }
     }
 
     /// Closes the session and all its clones.
