@@ -51,8 +51,8 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
         ));
     }
     let head_timeout = settings.head_timeout(&args.requests);
-    let (backend, session) =
-        session::start(&args.requests, |builder| builder.head_timeout(head_timeout))?;
+    let client = session::start(&args.requests, |builder| builder.head_timeout(head_timeout))?;
+    let session = &client.session;
 
     let when = match (args.requests.progress, &output) {
         // The body on the terminal already shows the progress.
@@ -61,9 +61,9 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     };
     let progress = Progress::start(when, Unit::Bytes);
     let stats = SharedStats::start();
-    let request = settings.request(&session, &args.url, None);
+    let request = settings.request(session, &args.url, None);
     let options = ResponseOptions::from_args(&args.requests);
-    let result = backend.block_on(async {
+    let result = client.backend.block_on(async {
         let (open_files, completion) = OpenFiles::new();
         let transfer: Pin<Box<dyn Future<Output = _>>> = match output.path() {
             Some(path) if args.resume => {
@@ -90,6 +90,7 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     });
     stats.finish();
     progress.clear();
+    let saved = client.save_cookies();
 
     let to_stdout = matches!(output, ResponseOutput::Stdout(_));
     let (result, status) = match result {
@@ -109,7 +110,7 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
         if let Err(error) = result {
             print_error(describe(&error));
         }
-        return Ok(status);
+        return saved.map(|()| status);
     };
     let result = result.map(|()| Fetched::default());
     let result = result.map_err(|error| Failure::from(&error));
@@ -124,7 +125,7 @@ pub(crate) fn run(args: args::Get) -> Result<ExitStatus, CliError> {
     } else {
         print(&mut io::stdout()).map_err(|error| CliError::stdout(&error))?;
     }
-    Ok(status)
+    saved.map(|()| status)
 }
 
 /// Returns the name of `--remote-name`.

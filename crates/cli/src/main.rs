@@ -9,6 +9,8 @@
 
 mod args;
 mod backends;
+mod config;
+mod cookies;
 mod exchange;
 mod exit;
 mod format;
@@ -33,17 +35,21 @@ mod stalls;
 mod summary;
 mod versions;
 
-use clap::Parser;
-
 use crate::args::{Args, Command};
+use crate::exit::{CliError, ExitStatus};
 
 fn main() {
-    let args = Args::parse();
+    let result = config::parse_args().and_then(run);
+    // Does not wait for blocking calls on other threads. A name lookup that hangs cannot be cancelled.
+    std::process::exit(result.unwrap_or_else(|error| error.report()) as i32)
+}
+
+fn run(args: Args) -> Result<ExitStatus, CliError> {
     // Each connection needs a file descriptor. The usual limit of 1,024 descriptors is below the
     // number of connections that one machine can handle. If the system refuses a higher limit,
     // connects that exceed the limit fail with an error.
     let _ = inflight_origin::raise_file_limit();
-    let result = match args.command {
+    match args.command {
         Command::Get(get) => get::run(get),
         Command::Gather(gather) => gather::run(gather),
         Command::Report(report) => report::run(&report),
@@ -53,7 +59,5 @@ fn main() {
         Command::Backends(backends) => backends::run(&backends),
         #[cfg(feature = "lab")]
         Command::Lab(lab) => lab::run(lab),
-    };
-    // Does not wait for blocking calls on other threads. A name lookup that hangs cannot be cancelled.
-    std::process::exit(result.unwrap_or_else(|error| error.report()) as i32)
+    }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use inflight::bytes::Bytes;
 use inflight::http::Method;
 use inflight::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use inflight::url::Url;
 use inflight::{RequestBuilder, Session};
+use netrc::Netrc;
 
 use crate::args::RequestArgs;
 use crate::exit::CliError;
@@ -18,12 +20,12 @@ use crate::input::OwnSettings;
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 /// The method, the headers and the body of each request.
-#[derive(Clone)]
 pub(crate) struct RequestSettings {
     method: Option<Method>,
     default_method: Method,
     headers: Vec<(HeaderName, HeaderValue)>,
     user: Option<String>,
+    netrc: Option<Netrc>,
     data: Option<Data>,
 }
 
@@ -39,6 +41,7 @@ impl RequestSettings {
             },
             headers: args.headers.clone(),
             user: args.user.clone(),
+            netrc: args.netrc.then(read_netrc).transpose()?,
             data,
         })
     }
@@ -70,8 +73,8 @@ impl RequestSettings {
         let common = self.headers.iter().filter(|(name, _)| !replaced(name));
         let headers: Vec<_> = common.chain(own_headers).collect();
         let has = |wanted: HeaderName| headers.iter().any(|(name, _)| *name == wanted);
-        if let Some(user) = self.user.as_ref().filter(|_| !has(AUTHORIZATION)) {
-            let (name, password) = user.split_once(':').unwrap_or((user, ""));
+        let credentials = || self.credentials(url);
+        if let Some((name, password)) = (!has(AUTHORIZATION)).then(credentials).flatten() {
             request = request.basic_auth(name, password);
         }
         let has_body = self.data.is_some() || own_body.is_some();
@@ -90,8 +93,43 @@ impl RequestSettings {
     }
 }
 
+impl RequestSettings {
+    /// Returns the name and the password for a URL: those of `--user` or, if the URL has none, those of its host
+    /// in the netrc file.
+    fn credentials(&self, url: &str) -> Option<(&str, &str)> {
+        if let Some(user) = &self.user {
+            return Some(user.split_once(':').unwrap_or((user, "")));
+        }
+        let netrc = self.netrc.as_ref()?;
+        let url = Url::parse(url).ok()?;
+        let has_own = !url.username().is_empty() || url.password().is_some();
+        let entry = netrc.hosts.get(url.host_str()?);
+        let entry = entry
+            .or_else(|| netrc.hosts.get("default"))
+            .filter(|_| !has_own)?;
+        Some((&entry.login, &entry.password))
+    }
+}
+
+/// Reads the file `$NETRC` or `~/.netrc`.
+fn read_netrc() -> Result<Netrc, CliError> {
+    Netrc::new().map_err(|error| match error {
+        netrc::Error::Io(error) => CliError::usage(format_args!(
+            "cannot read the file $NETRC or ~/.netrc: {error}"
+        )),
+        // The message contains a word of the file, which may be a password.
+        netrc::Error::Parsing { parser, filename } => {
+            let text = parser.to_string();
+            let line = text.rsplit_once("(line ").map_or("", |(_, line)| line);
+            let line = line.trim_end_matches(')');
+            CliError::usage(format_args!(
+                "cannot read {filename}: line {line} is not valid"
+            ))
+        }
+    })
+}
+
 /// The request body that `-d` specifies.
-#[derive(Clone)]
 enum Data {
     Bytes(Bytes),
     File(PathBuf),

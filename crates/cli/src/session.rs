@@ -12,17 +12,32 @@ use inflight::http::header::{ACCEPT, HeaderValue, USER_AGENT};
 use inflight::{Backend, Cell, Error, Retry, Session, SessionBuilder};
 
 use crate::args::{PinnedAddress, RequestArgs};
+use crate::cookies::CookieFile;
 use crate::exit::{CliError, print_to_stderr};
 use crate::output::describe;
 
 /// The `User-Agent` header of requests that do not set one.
 const DEFAULT_USER_AGENT: &str = concat!("inflight/", env!("CARGO_PKG_VERSION"));
 
+/// A backend, a session, and the cookies of the session.
+pub(crate) struct Client {
+    pub(crate) backend: Backend,
+    pub(crate) session: Session,
+    cookies: Option<CookieFile>,
+}
+
+impl Client {
+    /// Writes the cookies to the file of `--cookies`.
+    pub(crate) fn save_cookies(&self) -> Result<(), CliError> {
+        self.cookies.as_ref().map_or(Ok(()), CookieFile::save)
+    }
+}
+
 /// Starts a backend and builds a session. `configure` sets the options that `get` and `gather` do not share.
 pub(crate) fn start(
     args: &RequestArgs,
     configure: impl FnOnce(SessionBuilder) -> SessionBuilder,
-) -> Result<(Backend, Session), CliError> {
+) -> Result<Client, CliError> {
     let cell = match args.backend {
         Some(cell) => cell,
         None => default_cell()?,
@@ -67,7 +82,15 @@ pub(crate) fn start(
     if let Some(path) = &args.unix_socket {
         builder = builder.unix_socket(path);
     }
-    Ok((backend, configure(builder).build().map_err(usage)?))
+    let cookies = args.cookies.as_deref().map(CookieFile::open).transpose()?;
+    if let Some(cookies) = &cookies {
+        builder = builder.cookies(cookies.jar.clone());
+    }
+    Ok(Client {
+        session: configure(builder).build().map_err(usage)?,
+        backend,
+        cookies,
+    })
 }
 
 /// The addresses of `--resolve`. The system looks up all other names.

@@ -46,6 +46,26 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "NAME[:PASSWORD]")]
     pub(crate) user: Option<String>,
 
+    /// Send the credentials for the host that the file $NETRC or, without it, ~/.netrc has, unless the URL,
+    /// --user or a header has credentials
+    #[arg(long)]
+    pub(crate) netrc: bool,
+
+    /// Send the cookies of FILE and those that responses set, and write all of them to FILE at the end
+    ///
+    /// FILE has the format of curl, wget and browser extensions (Netscape). It may be missing before the
+    /// first run. A pipe is only read.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cookies: Option<PathBuf>,
+
+    /// Read the defaults of options from FILE instead of inflight/config.toml in the user's configuration
+    /// directory
+    ///
+    /// A key is the name of an option, such as `user-agent = "my-crawler/1.0"` or `retries = 3`. Keys in
+    /// [get] and [gather] apply to one command. An option on the command line replaces the value of the file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
     /// The User-Agent header [default: the name and version of this program]
     #[arg(long, value_name = "TEXT", value_parser = parse_value)]
     pub(crate) user_agent: Option<HeaderValue>,

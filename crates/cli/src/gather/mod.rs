@@ -52,7 +52,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     }
     let earlier = earlier.unwrap_or_default();
     check_input(&input, &earlier)?;
-    let (backend, session) = session::start(&args.requests, |builder| {
+    let client = session::start(&args.requests, |builder| {
         let builder = builder
             .head_timeout(settings.head_timeout(&args.requests))
             .max_per_host(args.per_host.map(NonZeroUsize::get));
@@ -71,7 +71,10 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         }
     })?;
     let interrupt = Interrupt::listen()?;
-    let loop_probe = args.probe.then(|| LoopProbe::start(&backend)).transpose()?;
+    let loop_probe = args
+        .probe
+        .then(|| LoopProbe::start(&client.backend))
+        .transpose()?;
 
     let progress = Progress::start(args.requests.progress, Unit::Urls);
     if progress.is_shown() {
@@ -104,7 +107,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         journal,
     };
     let context = FetchContext {
-        session,
+        session: client.session.clone(),
         settings: Arc::new(settings),
         queue_timeout: args.requests.queue_timeout,
         options: ResponseOptions::from_args(&args.requests),
@@ -112,7 +115,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         probe: args.probe,
         directory,
     };
-    backend.block_on(async {
+    let status = client.backend.block_on(async {
         let status = gather.run(context, &interrupt).await;
         // Cancelled jobs may still be writing a file.
         if let Some(completion) = completion {
@@ -122,5 +125,8 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
             loop_probe.report();
         }
         status
-    })
+    });
+    // Also after an error, because the cookies may be those of a login.
+    let saved = client.save_cookies();
+    status.and_then(|status| saved.map(|()| status))
 }

@@ -7,6 +7,8 @@
 ))]
 
 mod backends;
+mod config;
+mod credentials;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod files;

@@ -27,6 +27,8 @@ pub(crate) fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Com
         .args(args)
         // The test servers are on this machine, so no proxy of the environment may be used.
         .env("NO_PROXY", "*")
+        // Nor the configuration of the user.
+        .env("XDG_CONFIG_HOME", "/nonexistent")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

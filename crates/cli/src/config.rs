@@ -1,0 +1,199 @@
+//! The configuration file: defaults of options.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
+use etcetera::BaseStrategy;
+use toml::{Table, Value};
+
+use crate::args::{self, Args};
+use crate::exit::CliError;
+
+/// The options that belong to one run, so that a file cannot set them.
+const NOT_CONFIGURABLE: [&str; 8] = [
+    "config",
+    "continue",
+    "help",
+    "input",
+    "journal",
+    "output",
+    "remote-name",
+    "retry-failed",
+];
+
+/// The commands that have a configuration.
+const COMMANDS: [&str; 2] = ["gather", "get"];
+
+/// Parses the command line, with the defaults of the configuration file. Exits if the command line is invalid.
+pub(crate) fn parse_args() -> Result<Args, CliError> {
+    let command = Args::command();
+    let matches = command.clone().get_matches();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let explicit = match &args.command {
+        args::Command::Get(get) => &get.requests.config,
+        args::Command::Gather(gather) => &gather.requests.config,
+        _ => return Ok(args),
+    };
+    let (Some(path), Some((name, given))) =
+        (explicit.clone().or_else(default_path), matches.subcommand())
+    else {
+        return Ok(args);
+    };
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && explicit.is_none() => {
+            return Ok(args);
+        }
+        text => text.map_err(|error| file_error(&path, error))?,
+    };
+    let table: Table = text.parse().map_err(|error| file_error(&path, error))?;
+    let defaults = Defaults::from_table(&command, name, table);
+    let defaults = defaults.map_err(|error| file_error(&path, error))?;
+    let command = defaults.apply(command, name, given);
+    let matches = command
+        .try_get_matches()
+        .map_err(|error| match error.kind() {
+            ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+                let text = error.to_string();
+                let line = text.lines().next().unwrap_or_default();
+                file_error(&path, line.trim_start_matches("error: "))
+            }
+            _ => error.exit(),
+        })?;
+    Args::from_arg_matches(&matches).map_err(|error| file_error(&path, error))
+}
+
+fn default_path() -> Option<PathBuf> {
+    let directories = etcetera::choose_base_strategy().ok()?;
+    Some(
+        directories
+            .config_dir()
+            .join("inflight")
+            .join("config.toml"),
+    )
+}
+
+fn file_error(path: &Path, error: impl std::fmt::Display) -> CliError {
+    let text = error.to_string();
+    CliError::usage(format_args!("{}: {}", path.display(), text.trim_end()))
+}
+
+/// The values of a configuration file for one command.
+struct Defaults(Vec<(String, Vec<String>)>);
+
+impl Defaults {
+    /// Reads the keys that apply to the command. Those of its own table replace the common ones.
+    fn from_table(command: &Command, name: &str, mut table: Table) -> Result<Self, String> {
+        let mut own = Table::new();
+        for other in COMMANDS {
+            match table.remove(other) {
+                Some(Value::Table(values)) => {
+                    for key in values.keys() {
+                        option(command, &[other], key)?;
+                    }
+                    if other == name {
+                        own = values;
+                    }
+                }
+                Some(_) => return Err(format!("{other} must be a table")),
+                None => {}
+            }
+        }
+        for (key, value) in table {
+            option(command, &COMMANDS, &key)?;
+            let applies = option(command, &[name], &key).is_ok();
+            if applies && !own.contains_key(&key) {
+                own.insert(key, value);
+            }
+        }
+        let values = own.into_iter().map(|(key, value)| {
+            let values = strings(option(command, &[name], &key)?, value);
+            Ok((
+                key.clone(),
+                values.map_err(|error| format!("{key}: {error}"))?,
+            ))
+        });
+        Ok(Self(values.collect::<Result<_, String>>()?))
+    }
+
+    /// Makes the values the defaults of their options. Leaves out those that contradict the command line.
+    fn apply(self, command: Command, name: &str, given: &ArgMatches) -> Command {
+        command.mut_subcommand(name, |command| {
+            self.0.into_iter().fold(command, |command, (key, values)| {
+                let Some(id) = find(&command, &key).map(|arg| arg.get_id().clone()) else {
+                    return command;
+                };
+                match values.is_empty() || contradicts(&command, id.as_str(), given) {
+                    true => command,
+                    false => command.mut_arg(id, |arg| arg.default_values(values)),
+                }
+            })
+        })
+    }
+}
+
+/// Returns whether the command line has the option or one that excludes it.
+fn contradicts(command: &Command, id: &str, given: &ArgMatches) -> bool {
+    let is_given = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
+    let excludes = |arg: &Arg, other: &str| {
+        let excluded = command.get_arg_conflicts_with(arg);
+        excluded.iter().any(|arg| arg.get_id() == other)
+    };
+    let mut args = command.get_arguments();
+    let own = command.get_arguments().find(|arg| arg.get_id() == id);
+    args.any(|arg| {
+        let is_related = arg.get_id() == id
+            || excludes(arg, id)
+            || own.is_some_and(|own| excludes(own, arg.get_id().as_str()));
+        is_related && is_given(arg.get_id().as_str())
+    })
+}
+
+fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
+    command
+        .get_arguments()
+        .find(|arg| arg.get_long() == Some(key))
+}
+
+/// Returns the option of one of these commands that a key sets.
+fn option<'a>(command: &'a Command, names: &[&str], key: &str) -> Result<&'a Arg, String> {
+    if NOT_CONFIGURABLE.contains(&key) {
+        return Err(format!("{key} can be set only on the command line"));
+    }
+    let commands = names
+        .iter()
+        .filter_map(|name| command.find_subcommand(name));
+    let mut found = commands.filter_map(|command| find(command, key));
+    found
+        .next()
+        .ok_or_else(|| format!("{key} is not an option of {}", names.join(" or ")))
+}
+
+/// Returns the values of an option as on the command line. A flag that is off has none.
+fn strings(arg: &Arg, value: Value) -> Result<Vec<String>, String> {
+    let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
+    match value {
+        Value::Boolean(on) if is_flag => Ok(if on {
+            vec!["true".to_owned()]
+        } else {
+            Vec::new()
+        }),
+        _ if is_flag => Err("must be true or false".to_owned()),
+        Value::Array(values) if matches!(arg.get_action(), ArgAction::Append) => {
+            values.into_iter().map(string).collect()
+        }
+        value => Ok(vec![string(value)?]),
+    }
+}
+
+fn string(value: Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        _ => Err("must be a string or a number".to_owned()),
+    }
+}
