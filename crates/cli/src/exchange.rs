@@ -71,6 +71,11 @@ impl SharedStats {
         })))
     }
 
+    /// Forgets the redirects, because the request is sent again from its start.
+    pub(crate) fn restart(&self) {
+        self.lock().redirects = 0;
+    }
+
     /// Marks the end of the exchange. The elapsed time no longer increases.
     pub(crate) fn finish(&self) {
         self.lock().ended = Some(Instant::now());

@@ -27,6 +27,7 @@ mod probe;
 mod progress;
 mod report;
 mod request;
+mod robots;
 mod save;
 mod session;
 mod signal;

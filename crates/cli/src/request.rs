@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use inflight::bytes::Bytes;
 use inflight::http::Method;
-use inflight::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use inflight::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use inflight::url::Url;
 use inflight::{RequestBuilder, Session};
 use netrc::Netrc;
@@ -44,6 +44,12 @@ impl RequestSettings {
             netrc: args.netrc.then(read_netrc).transpose()?,
             data,
         })
+    }
+
+    /// Returns the User-Agent that a header sets.
+    pub(crate) fn user_agent(&self) -> Option<HeaderValue> {
+        let found = self.headers.iter().find(|(name, _)| name == USER_AGENT);
+        found.map(|(_, value)| value.clone())
     }
 
     /// Returns the limit for the head of a response. There is none for a request with a body, because it would

@@ -33,6 +33,12 @@ impl Client {
     }
 }
 
+/// Returns the User-Agent of requests that have no header of their own.
+pub(crate) fn user_agent(args: &RequestArgs) -> HeaderValue {
+    let user_agent = args.user_agent.clone();
+    user_agent.unwrap_or(HeaderValue::from_static(DEFAULT_USER_AGENT))
+}
+
 /// Starts a backend and builds a session. `configure` sets the options that `get` and `gather` do not share.
 pub(crate) fn start(
     args: &RequestArgs,
@@ -45,11 +51,9 @@ pub(crate) fn start(
     let usage = |error: Error| CliError::usage(describe(&error));
     let backend = cell.start(args.workers).map_err(usage)?;
     // Sets these headers explicitly, so that all clients send the same values.
-    let user_agent = args.user_agent.clone();
-    let user_agent = user_agent.unwrap_or(HeaderValue::from_static(DEFAULT_USER_AGENT));
     let mut builder = backend
         .builder()
-        .header(USER_AGENT, user_agent)
+        .header(USER_AGENT, user_agent(args))
         .header(ACCEPT, "*/*")
         .decompress(!args.no_decompress)
         .max_redirects(args.max_redirects)

@@ -12,6 +12,10 @@ use crate::save::NameTemplate;
 
 use super::parse::{parse_count, parse_duration, parse_rate};
 
+/// The limits of `--polite`.
+const POLITE_PER_HOST: Option<NonZeroUsize> = NonZeroUsize::new(6);
+const POLITE_HOST_RATE: Option<NonZeroU32> = NonZeroU32::new(2);
+
 /// Fetch many URLs at once and report the result of each URL as soon as it is known
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("source").required(true).multiple(true).args(["urls", "input"]))]
@@ -21,7 +25,7 @@ Examples:
   inflight gather --input urls.txt --limit 50 --deadline 2m --output pages
   inflight gather --input urls.txt --rate 20 --timeout 10
   inflight gather --input urls.txt --journal journal.jsonl --retries 3
-  inflight gather --input urls.txt --per-host 6 --host-rate 5
+  inflight gather --input urls.txt --polite --output pages --names '{host}/{path}.{ext}'
   inflight gather --input urls.txt -H 'Authorization: Bearer secret' --user-agent 'my-crawler/1.0'
   generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
 
@@ -70,6 +74,18 @@ pub(crate) struct Gather {
     /// The maximum number of requests to one scheme, host and port that start per second [default: no limit]
     #[arg(long, value_name = "N[/s]", value_parser = parse_rate, allow_negative_numbers = true)]
     pub(crate) host_rate: Option<NonZeroU32>,
+
+    /// Obey the robots.txt of each host: fetch no URL that it disallows, and wait its Crawl-delay between two
+    /// requests
+    ///
+    /// A URL that it disallows, or whose robots.txt has a status of 500 or above, is a failure of the kind
+    /// disallowed. The rules are those for the first word of the User-Agent, or for *.
+    #[arg(long)]
+    pub(crate) robots: bool,
+
+    /// The same as --robots --per-host 6 --host-rate 2/s; these options replace the numbers
+    #[arg(long)]
+    pub(crate) polite: bool,
 
     /// How many URLs may wait because of --per-host and --host-rate while URLs of other hosts start
     #[arg(long, value_name = "N", default_value = "10000", value_parser = parse_count, allow_negative_numbers = true)]
@@ -154,6 +170,18 @@ pub(crate) enum SummaryFormat {
     Json,
     /// No summary
     None,
+}
+
+impl Gather {
+    /// Applies `--polite` to the options that it sets.
+    pub(crate) fn with_politeness(mut self) -> Self {
+        if self.polite {
+            self.robots = true;
+            self.per_host = self.per_host.or(POLITE_PER_HOST);
+            self.host_rate = self.host_rate.or(POLITE_HOST_RATE);
+        }
+        self
+    }
 }
 
 /// The format of the input.

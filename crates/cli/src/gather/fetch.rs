@@ -1,18 +1,22 @@
 //! The job that fetches one URL.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use inflight::download::ChunkOrRestart;
+use inflight::url::Url;
 use inflight::{Error, ErrorKind, Phase, RequestBuilder, Session, unblock};
 use sha2::{Digest, Sha256};
-
-use std::time::Duration;
 
 use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
 use crate::input::InputUrl;
 use crate::output::{Failure, Fetched};
 use crate::request::RequestSettings;
+use crate::robots::{RobotsError, RobotsRules};
 use crate::save::{BodyInfo, OutputDirectory, SaveDecision, SavedBody, relative_path};
+
+/// How many hosts with unknown rules the redirects of one URL may lead to.
+const MAX_NEW_HOSTS: usize = 20;
 
 /// What all jobs have in common.
 #[derive(Clone)]
@@ -24,6 +28,7 @@ pub(super) struct FetchContext {
     pub(super) options: ResponseOptions,
     pub(super) with_digest: bool,
     pub(super) probe: bool,
+    pub(super) robots: Option<RobotsRules>,
     pub(super) directory: Option<OutputDirectory>,
 }
 
@@ -40,14 +45,38 @@ impl Job {
     /// Fetches the URL. Counts, hashes and saves the body as it arrives.
     pub(super) async fn run(self, context: FetchContext) -> Result<Fetched, Failure> {
         let result = match self.check(&context) {
-            Ok(()) => self
-                .fetch(&context)
-                .await
-                .map_err(|error| self.failure(&error)),
+            Ok(()) => self.fetch_if_allowed(&context).await,
             Err(failure) => Err(failure),
         };
         self.stats.finish();
         result
+    }
+
+    /// Fetches the URL if the rules of its host and of the hosts of its redirects allow it.
+    async fn fetch_if_allowed(&self, context: &FetchContext) -> Result<Fetched, Failure> {
+        let failure = |error: &Error| match RobotsError::of(error) {
+            Some(RobotsError::Refused(failure)) => failure.clone(),
+            _ => self.failure(error),
+        };
+        let (Some(robots), Ok(mut url)) = (&context.robots, Url::parse(&self.url.text)) else {
+            return self.fetch(context).await.map_err(|error| failure(&error));
+        };
+        let mut hosts_left = MAX_NEW_HOSTS;
+        loop {
+            if matches!(url.scheme(), "http" | "https") {
+                robots.check(&context.session, &url).await?;
+            }
+            let error = match self.fetch(context).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => error,
+            };
+            match RobotsError::of(&error) {
+                Some(RobotsError::Unknown(host)) if hosts_left > 0 => url = host.clone(),
+                _ => return Err(failure(&error)),
+            }
+            hosts_left -= 1;
+            self.stats.restart();
+        }
     }
 
     /// Checks the entry of the input.

@@ -22,6 +22,7 @@ use crate::output::Printer;
 use crate::probe::LoopProbe;
 use crate::progress::{Progress, Unit};
 use crate::request::RequestSettings;
+use crate::robots::{RobotsClient, RobotsRules};
 use crate::save::{DirectoryOptions, OutputDirectory};
 use crate::session;
 use crate::signal::Interrupt;
@@ -34,6 +35,7 @@ use run::{GatherRun, HostLimits};
 const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
+    let args = args.with_politeness();
     let input = Input::open(args.urls, args.input.as_deref(), args.input_format)?;
     let settings = RequestSettings::from_args(&args.requests)?;
     let journal = args.journal.as_deref();
@@ -52,6 +54,14 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     }
     let earlier = earlier.unwrap_or_default();
     check_input(&input, &earlier)?;
+    let robots = args.robots.then(|| {
+        let agent = settings.user_agent();
+        let agent = agent.unwrap_or_else(|| session::user_agent(&args.requests));
+        RobotsRules::new(
+            &String::from_utf8_lossy(agent.as_bytes()),
+            args.requests.timeout,
+        )
+    });
     let client = session::start(&args.requests, |builder| {
         let builder = builder
             .head_timeout(settings.head_timeout(&args.requests))
@@ -63,6 +73,10 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         let builder = match args.probe {
             true => builder.wrap(exchanges("client")),
             false => builder,
+        };
+        let builder = match robots.clone() {
+            Some(robots) => builder.wrap(|client| RobotsClient::new(client, robots)),
+            None => builder,
         };
         match args.rate.map(NonZeroU32::get) {
             // Allows bursts, because timers have a resolution of about a millisecond.
@@ -91,6 +105,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
             per_host: args.per_host.map(NonZeroUsize::get),
             rate: args.host_rate.map(NonZeroU32::get),
             look_ahead: args.look_ahead.get(),
+            robots: robots.clone(),
         },
         deadline: args.deadline,
         fail_fast: args.fail_fast,
@@ -113,6 +128,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         options: ResponseOptions::from_args(&args.requests),
         with_digest: args.digest,
         probe: args.probe,
+        robots,
         directory,
     };
     let status = client.backend.block_on(async {

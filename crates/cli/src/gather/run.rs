@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
-use std::hash::Hash;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, Either, pending};
 use futures_util::{StreamExt, stream};
 use inflight::backend::Runtime;
-use inflight::gather::{Gather, Input as GatherInput, Keyed};
+use inflight::gather::{Gather, Input as GatherInput, KeyLimits, Keyed};
 use inflight::probe::FutureExt;
 use inflight::url::Url;
 use inflight::{ErrorKind, JobError, JobErrorKind, gather_stream};
@@ -29,6 +28,7 @@ use crate::input::InputUrl;
 use crate::journal::Journal;
 use crate::output::{Failure, Fetched, Printer, Record, WholeLines};
 use crate::progress::Progress;
+use crate::robots::RobotsRules;
 use crate::save::SaveDecision;
 use crate::signal::Interrupt;
 use crate::summary::{Summary, UrlResult};
@@ -68,22 +68,28 @@ pub(super) struct HostLimits {
     /// The number of requests that start per second.
     pub(super) rate: Option<u32>,
     pub(super) look_ahead: usize,
+    pub(super) robots: Option<RobotsRules>,
 }
 
 impl HostLimits {
     /// Sets the limits of the gather, so that jobs that wait for their host do not occupy `--limit`.
-    fn apply<S, F, K>(
+    fn apply<S, F>(
         &self,
         gather: Gather<S>,
         runtime: &Arc<dyn Runtime>,
         host: F,
-    ) -> Gather<Keyed<S, F, K>>
+    ) -> Gather<Keyed<S, F, Host, impl FnMut(&Host) -> KeyLimits + use<S, F>>>
     where
         S: GatherInput,
-        F: FnMut(&S::Id) -> K,
-        K: Clone + Eq + Hash,
+        F: FnMut(&S::Id) -> Host,
     {
-        let mut gather = gather.key(host).look_ahead(self.look_ahead);
+        let robots = self.robots.clone();
+        let mut gather = gather
+            .key(host)
+            .look_ahead(self.look_ahead)
+            .limits_by_key(runtime, move |host: &Host| {
+                robots_limits(robots.as_ref(), host)
+            });
         if let Some(per_host) = self.per_host {
             gather = gather.per_key(per_host);
         }
@@ -92,6 +98,22 @@ impl HostLimits {
             None => gather,
         }
     }
+}
+
+/// The scheme, host and port of a URL. `None` if the URL is invalid, so that its job fails.
+type Host = Option<Rc<str>>;
+
+/// Returns the limits of a host because of `--robots`. While the rules are unknown, one job runs, which fetches
+/// them.
+fn robots_limits(robots: Option<&RobotsRules>, host: &Host) -> KeyLimits {
+    let mut limits = KeyLimits::default();
+    if let (Some(robots), Some(host)) = (robots, host) {
+        match robots.crawl_delay(host) {
+            Some(delay) => limits.interval = delay,
+            None => limits.running = 1,
+        }
+    }
+    limits
 }
 
 /// A run of `inflight gather`: its limits, its output and the counts of its results.
@@ -112,7 +134,7 @@ pub(super) struct GatherRun {
 struct UnfinishedUrl {
     index: usize,
     url: InputUrl,
-    host: Option<Rc<str>>,
+    host: Host,
     stats: SharedStats,
     decision: SaveDecision,
 }
@@ -416,8 +438,7 @@ impl UnfinishedUrl {
     }
 }
 
-/// Returns the scheme, host and port of a URL. `None` if the URL is invalid, so that its job fails.
-fn host(url: &InputUrl) -> Option<Rc<str>> {
+fn host(url: &InputUrl) -> Host {
     let url = Url::parse(&url.text).ok()?;
     Some(url.origin().ascii_serialization().into())
 }

@@ -29,6 +29,7 @@ mod program;
 mod proxy;
 mod requests;
 mod resume;
+mod robots;
 mod tls;
 #[cfg(unix)]
 mod unix_socket;
