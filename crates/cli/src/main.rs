@@ -40,6 +40,7 @@ use crate::args::{Args, Command};
 use crate::exit::{CliError, ExitStatus};
 
 fn main() {
+    signal::report_file_size_limit();
     let result = config::parse_args().and_then(run);
     // Does not wait for blocking calls on other threads. A name lookup that hangs cannot be cancelled.
     std::process::exit(result.unwrap_or_else(|error| error.report()) as i32)

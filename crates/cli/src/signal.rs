@@ -37,6 +37,13 @@ impl Interrupt {
     }
 }
 
+/// Makes a write beyond the limit of `ulimit -f` fail with an error. By default, the system ends the program.
+pub(crate) fn report_file_size_limit() {
+    #[cfg(unix)]
+    // The signal does nothing. If it cannot be caught, the default remains.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default());
+}
+
 /// Closes the channel at the first signal, and exits if the channel is closed already.
 fn shut_down(sender: &Sender<Infallible>) {
     if !sender.close() {

@@ -11,6 +11,7 @@ use inflight_origin::script::refused_address;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::output::file_names;
 use crate::program::{ProgramOutput, finish, kinds, program, run, wait_for};
 
 /// A folder with a list of URLs and a journal.
@@ -322,8 +323,8 @@ fn a_second_process_cannot_use_the_journal() {
 #[cfg(unix)]
 #[test]
 fn a_killed_program_loses_no_result_and_repeats_only_unfinished_urls() {
-    const URLS: usize = 3000;
-    const KILLS: usize = 8;
+    const URLS: usize = 10_000;
+    const KILLS: usize = 20;
     const LIMIT: usize = 20;
     let origin = Origin::start().unwrap();
     let gather = Run::new(&pages(&origin, URLS));
@@ -332,9 +333,14 @@ fn a_killed_program_loses_no_result_and_repeats_only_unfinished_urls() {
         let text = fs::read(&gather.journal).unwrap_or_default();
         text.iter().filter(|byte| **byte == b'\n').count()
     };
-    let arguments = || gather.arguments().into_iter().chain(["--limit", &limit]);
+    let pages = gather.journal.with_file_name("pages");
+    let options = ["--limit", &limit, "--output", pages.to_str().unwrap()];
+    let arguments = || gather.arguments().into_iter().chain(options);
+    // The same sequence in every run of the test. The kills are at other moments in every run.
+    let mut random = (1_usize..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32);
     for kill in 0..KILLS {
-        let wanted = (kill + 1) * (URLS / (KILLS + 2));
+        let step = URLS / (KILLS + 2);
+        let wanted = kill * step + random.next().unwrap() % step;
         let mut child = program(arguments()).spawn().unwrap();
         let stdout = child.stdout.take();
         let drained =
@@ -343,8 +349,7 @@ fn a_killed_program_loses_no_result_and_repeats_only_unfinished_urls() {
             std::thread::sleep(Duration::from_millis(1));
             (results() >= wanted).then_some(())
         });
-        // An arbitrary moment.
-        std::thread::sleep(Duration::from_micros(kill as u64 * 700));
+        std::thread::sleep(Duration::from_micros(random.next().unwrap() as u64 % 3000));
         child.kill().unwrap();
         child.wait().unwrap();
         drained.join().unwrap().unwrap();
@@ -354,10 +359,15 @@ fn a_killed_program_loses_no_result_and_repeats_only_unfinished_urls() {
     let mut results: HashMap<u64, usize> = HashMap::new();
     for line in gather.lines() {
         assert_eq!(line["error"], Value::Null);
-        *results.entry(line["index"].as_u64().unwrap()).or_default() += 1;
+        let index = line["index"].as_u64().unwrap();
+        *results.entry(index).or_default() += 1;
+        assert_eq!(line["file"], format!("{index:06}"));
     }
     assert_eq!(results.len(), URLS);
     assert!(results.values().all(|count| *count == 1));
+    // Neither a temporary file nor a second copy remains.
+    let expected: Vec<_> = (0..URLS).map(|index| format!("{index:06}")).collect();
+    assert!(file_names(&pages) == expected);
     let requests = origin.stats().requests as usize;
     // A request that had finished may lack its record, so each kill costs up to twice the limit.
     assert!(requests <= URLS + KILLS * 2 * LIMIT, "{requests}");

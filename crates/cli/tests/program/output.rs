@@ -116,7 +116,7 @@ fn files_have_the_default_mode() {
 /// Runs the program with a limit of 64 KiB for each file, as on a disk that is almost full.
 #[cfg(unix)]
 fn run_with_file_limit<'a>(args: impl IntoIterator<Item = &'a str>) -> ProgramOutput {
-    let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
+    let script = "ulimit -f 64; exec \"$0\" \"$@\"";
     let shell = std::process::Command::new("bash")
         .args(["-c", script, env!("CARGO_BIN_EXE_inflight")])
         .env("NO_PROXY", "*")
@@ -145,4 +145,45 @@ fn a_body_that_does_not_fit_on_the_disk_fails_and_leaves_no_file() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(!ran.stderr.is_empty());
     assert_eq!(file_names(directory.path()), ["000000", "000002"]);
+}
+
+/// The limit on the size of a file has the same effect as a full disk.
+#[cfg(unix)]
+#[test]
+fn results_that_do_not_fit_on_the_disk_end_with_a_whole_line() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let results = directory.path().join("results.jsonl");
+    let journal = directory.path().join("journal.jsonl");
+    let script = "ulimit -f 8; exec \"$0\" gather \"$@\" >> \"$RESULTS\"";
+    for (target, options) in [
+        (&results, &[][..]),
+        (&journal, &["--journal", journal.to_str().unwrap()]),
+    ] {
+        let urls: Vec<_> = (0..200)
+            .map(|n| origin.url(&format!("/page/{n}")))
+            .collect();
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", script, env!("CARGO_BIN_EXE_inflight")])
+            .args(options)
+            .args(&urls);
+        command
+            .env("NO_PROXY", "*")
+            .env("XDG_CONFIG_HOME", "/nonexistent");
+        let stdout = if target == &results {
+            target.as_path()
+        } else {
+            Path::new("/dev/null")
+        };
+        let ran = command.env("RESULTS", stdout).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+        let stderr = String::from_utf8_lossy(&ran.stderr);
+        assert!(stderr.contains("File too large"), "{stderr}");
+        let text = fs::read_to_string(target).unwrap();
+        assert!(text.len() > 1000 && text.ends_with("}\n"), "{}", text.len());
+        for line in text.lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+    }
 }
