@@ -1,10 +1,11 @@
 //! The configuration file: defaults of options.
 
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use etcetera::BaseStrategy;
@@ -49,18 +50,16 @@ pub(crate) fn parse_args() -> Result<Args, CliError> {
         }
         text => text.map_err(|error| file_error(&path, error))?,
     };
-    let table: Table = text.parse().map_err(|error| file_error(&path, error))?;
+    let table: Table = text
+        .parse()
+        .map_err(|error| syntax_error(&path, &text, &error))?;
     let defaults = Defaults::from_table(&command, name, table);
     let defaults = defaults.map_err(|error| file_error(&path, error))?;
     let command = defaults.apply(command, name, given);
     let matches = command
         .try_get_matches()
         .map_err(|error| match error.kind() {
-            ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-                let text = error.to_string();
-                let line = text.lines().next().unwrap_or_default();
-                file_error(&path, line.trim_start_matches("error: "))
-            }
+            ErrorKind::ValueValidation | ErrorKind::InvalidValue => value_error(&path, &error),
             _ => error.exit(),
         })?;
     Args::from_arg_matches(&matches).map_err(|error| file_error(&path, error))
@@ -74,6 +73,31 @@ fn default_path() -> Option<PathBuf> {
             .join("inflight")
             .join("config.toml"),
     )
+}
+
+/// Describes where the text is not TOML, without the text, because it may contain credentials.
+fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> CliError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    file_error(
+        path,
+        format_args!("line {line} is not valid TOML: {}", error.message()),
+    )
+}
+
+/// Describes why the value of an option is not valid, without the value.
+fn value_error(path: &Path, error: &clap::Error) -> CliError {
+    let option = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) => option.as_str(),
+        _ => "an option",
+    };
+    match error.source() {
+        Some(cause) => file_error(
+            path,
+            format_args!("the value of {option} is not valid: {cause}"),
+        ),
+        None => file_error(path, format_args!("the value of {option} is not valid")),
+    }
 }
 
 fn file_error(path: &Path, error: impl std::fmt::Display) -> CliError {
@@ -116,7 +140,29 @@ impl Defaults {
                 values.map_err(|error| format!("{key}: {error}"))?,
             ))
         });
-        Ok(Self(values.collect::<Result<_, String>>()?))
+        let defaults = Self(values.collect::<Result<_, String>>()?);
+        defaults.check_conflicts(command, name)?;
+        Ok(defaults)
+    }
+
+    /// Checks that no two values exclude each other.
+    fn check_conflicts(&self, command: &Command, name: &str) -> Result<(), String> {
+        let Some(command) = command.find_subcommand(name) else {
+            return Ok(());
+        };
+        let values = self.0.iter().filter(|(_, values)| !values.is_empty());
+        let args: Vec<_> = values.filter_map(|(key, _)| find(command, key)).collect();
+        for arg in &args {
+            let excluded = command.get_arg_conflicts_with(arg);
+            let other = args
+                .iter()
+                .find(|other| excluded.iter().any(|arg| arg.get_id() == other.get_id()));
+            if let Some(other) = other {
+                let [a, b] = [arg, other].map(|arg| arg.get_long().unwrap_or_default());
+                return Err(format!("{a} and {b} exclude each other"));
+            }
+        }
+        Ok(())
     }
 
     /// Makes the values the defaults of their options. Leaves out those that contradict the command line.

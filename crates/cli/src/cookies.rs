@@ -25,6 +25,10 @@ impl CookieFile {
         };
         let file = match File::open(path) {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                // Not only at the end of the run.
+                if !directory_of(path).is_dir() {
+                    return Err(error(&"its directory does not exist"));
+                }
                 return Ok(Self {
                     jar: CookieJar::new(),
                     path: Some(path.to_owned()),
@@ -48,11 +52,7 @@ impl CookieFile {
         let save = || {
             // A symbolic link remains.
             let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-            let directory = match path.parent() {
-                Some(parent) if parent != Path::new("") => parent,
-                _ => Path::new("."),
-            };
-            let mut file = NamedTempFile::new_in(directory)?;
+            let mut file = NamedTempFile::new_in(directory_of(&path))?;
             self.jar
                 .save_netscape(&mut file)
                 .map_err(io::Error::other)?;
@@ -62,5 +62,12 @@ impl CookieFile {
         save().map_err(|error: io::Error| {
             CliError::failed(format_args!("cannot write {}: {error}", path.display()))
         })
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }

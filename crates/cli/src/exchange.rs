@@ -71,9 +71,17 @@ impl SharedStats {
         })))
     }
 
-    /// Forgets the redirects, because the request is sent again from its start.
+    /// Forgets the redirects and the last attempt, which was not sent, because the request is sent again from its
+    /// start.
     pub(crate) fn restart(&self) {
+        self.uncount_attempt();
         self.lock().redirects = 0;
+    }
+
+    /// Forgets the last attempt, which was not sent.
+    pub(crate) fn uncount_attempt(&self) {
+        let mut stats = self.lock();
+        stats.attempts = stats.attempts.saturating_sub(1);
     }
 
     /// Marks the end of the exchange. The elapsed time no longer increases.
@@ -113,8 +121,12 @@ impl SharedStats {
             } => {
                 let mut stats = stats.lock();
                 stats.url = event.url.cloned();
-                (stats.status, stats.version) = (Some(status), Some(version));
-                stats.content_type = content_type(headers);
+                stats.version = Some(version);
+                // The server confirms with this status that an earlier call has received the whole body.
+                if status != StatusCode::RANGE_NOT_SATISFIABLE {
+                    stats.status = Some(status);
+                    stats.content_type = content_type(headers);
+                }
             }
             Step::Redirected { .. } => stats.lock().status = None,
             _ => {}

@@ -2,27 +2,28 @@
 //! one ended.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use inflight::ErrorKind;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::exit::CliError;
-use crate::line_file::LineFile;
-use crate::output::{Record, redacted};
+use crate::line_file::{LineFile, for_each_line};
+use crate::output::redacted;
+use crate::summary::is_unfinished;
 
 /// How long records may stay in the system's memory before they are written to the disk. A power failure loses
 /// them, and the death of the program does not.
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How many bytes of records wait for a flush.
+const MAX_BUFFER: usize = 64 * 1024;
 
 /// The last record of each URL in a journal.
 #[derive(Clone, Default)]
@@ -123,11 +124,10 @@ struct LineError {
 
 impl Line {
     fn outcome(&self) -> Outcome {
-        let unfinished = [ErrorKind::Cancelled, ErrorKind::Deadline].map(ErrorKind::as_str);
         match &self.error {
             None if self.status.is_some_and(|status| status >= 400) => Outcome::ErrorStatus,
             None => Outcome::Ok,
-            Some(error) if unfinished.contains(&&*error.kind) => Outcome::Unfinished,
+            Some(error) if is_unfinished(&error.kind) => Outcome::Unfinished,
             Some(_) => Outcome::Failed,
         }
     }
@@ -172,13 +172,24 @@ impl Journal {
         Ok((journal, earlier))
     }
 
-    /// Appends a record as one line. If that fails, the journal has no part of the line.
-    pub(crate) fn append(&mut self, record: &Record) -> Result<(), CliError> {
-        let mut line = serde_json::to_vec(record).map_err(|error| self.error(&error.into()))?;
-        line.push(b'\n');
-        self.lines
-            .append(&line)
-            .map_err(|error| self.error(&error))?;
+    /// Adds the line of a record. [`flush`](Self::flush) writes it.
+    pub(crate) fn append(&mut self, line: &str) -> Result<(), CliError> {
+        match self.lines.append(line.as_bytes()) > MAX_BUFFER {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn has_unflushed(&self) -> bool {
+        self.lines.has_unflushed()
+    }
+
+    /// Writes the lines that were added. If that fails, the journal has no part of a line.
+    pub(crate) fn flush(&mut self) -> Result<(), CliError> {
+        if !self.has_unflushed() {
+            return Ok(());
+        }
+        self.lines.flush().map_err(|error| self.error(&error))?;
         if let Some((sync, _)) = &self.sync
             && let Err(TrySendError::Disconnected(())) = sync.try_send(())
         {
@@ -189,8 +200,10 @@ impl Journal {
 
     /// Writes all records to the disk.
     pub(crate) fn finish(&mut self) -> Result<(), CliError> {
+        self.flush()?;
         if let Some((sync, thread)) = self.sync.take() {
             drop(sync);
+            thread.thread().unpark();
             let _ = thread.join();
         }
         self.lines
@@ -213,52 +226,11 @@ fn start_sync(file: Arc<File>) -> io::Result<(SyncSender<()>, JoinHandle<()>)> {
             while receiver.recv().is_ok() {
                 // `finish` reports an error.
                 let _ = file.sync_data();
-                thread::sleep(SYNC_INTERVAL);
+                // `finish` does not wait for the end of the interval.
+                thread::park_timeout(SYNC_INTERVAL);
             }
         })?;
     Ok((sender, thread))
-}
-
-/// The maximum length of a line, in bytes. A record contains two URLs and a message, and each can have the length
-/// of an input line. JSON needs up to six bytes for a byte of them.
-const MAX_LINE_LENGTH: u64 = 4 << 20;
-
-/// How each record begins.
-const RECORD_START: &[u8] = b"{\"index\":";
-
-/// Calls `on_line` with each line of a journal or a manifest, and with its length. Ignores a record at the end that is
-/// incomplete.
-pub(crate) fn for_each_line<L: DeserializeOwned>(
-    file: &File,
-    path: &Path,
-    mut on_line: impl FnMut(L, usize),
-) -> Result<(), CliError> {
-    let mut reader = BufReader::new(file);
-    let mut text = Vec::new();
-    for number in 1.. {
-        text.clear();
-        let mut line = reader.by_ref().take(MAX_LINE_LENGTH);
-        let len = line.read_until(b'\n', &mut text).map_err(|error| {
-            CliError::usage(format_args!("reading {}: {error}", path.display()))
-        })?;
-        let no_record = |why: &dyn fmt::Display| {
-            CliError::usage(format_args!(
-                "line {number} of {} is not a record of inflight gather: {why}",
-                path.display()
-            ))
-        };
-        if text.last() != Some(&b'\n') {
-            // Another file must not lose its last line.
-            let may_be_torn = text.starts_with(RECORD_START) || RECORD_START.starts_with(&text);
-            return match may_be_torn && (len as u64) < MAX_LINE_LENGTH {
-                true => Ok(()),
-                false => Err(no_record(&"the line is not complete")),
-            };
-        }
-        let line = serde_json::from_slice(&text).map_err(|error| no_record(&error))?;
-        on_line(line, len);
-    }
-    Ok(())
 }
 
 /// Reads the records of a journal. Also returns the length of all complete lines.

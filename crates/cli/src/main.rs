@@ -1,11 +1,14 @@
 //! The `inflight` program: fetches one URL or many URLs at once, on any backend.
 //!
-//! `args` defines the command line. Each command has a module: `get`, `gather`, `report`, `origin`,
-//! `backends`, `stalls` and `lab`. `session` starts a backend with the options of the command
-//! line. `request` builds a request, and `exchange` sends it and reads the response, for both `get`
-//! and `gather`. `input` reads URLs, `journal` reads and writes the records of several runs, `save` writes files, `output` prints results and `progress` draws the
-//! progress bar. `probe` measures the event loop, `signal` handles signals, `exit` defines the exit
-//! status, and `versions` contains the versions of runtimes and clients.
+//! `args` defines the command line, and `config` reads defaults from a file. Each command has a module: `get`,
+//! `gather`, `report`, `origin`, `backends`, `stalls` and `lab`.
+//!
+//! `session` starts a backend with the options of the command line. `request` builds a request, and `exchange`
+//! sends it and reads the response, for both `get` and `gather`. `cookies` reads and writes the cookie file, and
+//! `robots` checks URLs against robots.txt. `input` reads URLs, `journal` reads and writes the records of several
+//! runs, `save` writes files, `line_file` appends lines to a file, `output` prints results, `summary` counts them,
+//! and `progress` draws the progress bar. `probe` measures the event loop, `signal` handles signals, `exit` defines
+//! the exit status, and `versions` contains the versions of runtimes and clients.
 
 mod args;
 mod backends;

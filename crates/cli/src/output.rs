@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::exchange::ExchangeStats;
 use crate::format::Format;
+use crate::line_file::write_all;
 use crate::summary::UrlResult;
 
 /// The result of one URL. `--format jsonl` prints it as a JSON object.
@@ -183,6 +184,11 @@ pub(crate) fn redacted(text: &str) -> String {
     }
 }
 
+/// Returns the scheme, host and port of a URL.
+pub(crate) fn host_of(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
 fn without_credentials(url: &Url) -> String {
     let mut url = url.clone();
     // Both calls fail only for URLs that cannot have credentials.
@@ -253,16 +259,10 @@ impl Write for WholeLines {
         let Some(file) = &mut self.file else {
             return self.stdout.write(bytes);
         };
-        let mut written = 0;
-        while written < bytes.len() {
-            match file.write(&bytes[written..]) {
-                Ok(0) => return Err(take_back(file, written, io::ErrorKind::WriteZero.into())),
-                Ok(n) => written += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(take_back(file, written, error)),
-            }
+        match write_all(file, bytes) {
+            (written, Ok(())) => Ok(written),
+            (written, Err(error)) => Err(take_back(file, written, error)),
         }
-        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -321,25 +321,35 @@ impl<W: Write> Printer<W> {
     pub(crate) fn record(&mut self, record: &Record) -> io::Result<()> {
         match self.format {
             Format::Jsonl => self.write_line(json_line(record)?),
-            Format::Table => {
-                let status = record.status.map(|status| status.to_string());
-                let mut line = format_row(
-                    &record.index.to_string(),
-                    status.as_deref().unwrap_or("-"),
-                    &record.bytes.to_string(),
-                    &format!("{:.1}ms", record.elapsed_ms),
-                    self.with_digests
-                        .then(|| record.sha256.as_deref().unwrap_or("-")),
-                );
-                push_escaped(&mut line, &record.url);
-                if let Some(Failure { kind, message, .. }) = &record.error {
-                    let _ = write!(line, "  {kind}: ");
-                    push_escaped(&mut line, message);
-                }
-                line.push('\n');
-                self.write_line(line)
-            }
+            Format::Table => self.row(record),
         }
+    }
+
+    /// Writes a record whose line of JSON is known.
+    pub(crate) fn record_with_line(&mut self, record: &Record, line: String) -> io::Result<()> {
+        match self.format {
+            Format::Jsonl => self.write_line(line),
+            Format::Table => self.row(record),
+        }
+    }
+
+    fn row(&mut self, record: &Record) -> io::Result<()> {
+        let status = record.status.map(|status| status.to_string());
+        let mut line = format_row(
+            &record.index.to_string(),
+            status.as_deref().unwrap_or("-"),
+            &record.bytes.to_string(),
+            &format!("{:.1}ms", record.elapsed_ms),
+            self.with_digests
+                .then(|| record.sha256.as_deref().unwrap_or("-")),
+        );
+        push_escaped(&mut line, &record.url);
+        if let Some(Failure { kind, message, .. }) = &record.error {
+            let _ = write!(line, "  {kind}: ");
+            push_escaped(&mut line, message);
+        }
+        line.push('\n');
+        self.write_line(line)
     }
 
     fn write_line(&mut self, line: String) -> io::Result<()> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::args;
 use crate::args::ReportFormat;
 use crate::exit::{CliError, ExitStatus, print_output};
-use crate::journal::for_each_line;
+use crate::line_file::for_each_line;
 use crate::output::printable;
 use crate::summary::{Summary, UrlResult};
 

@@ -1,8 +1,9 @@
 //! What the requests of a run have in common: the method, the headers and the body.
 
+use std::env;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inflight::bytes::Bytes;
@@ -119,7 +120,12 @@ impl RequestSettings {
 
 /// Reads the file `$NETRC` or `~/.netrc`.
 fn read_netrc() -> Result<Netrc, CliError> {
-    Netrc::new().map_err(|error| match error {
+    // `Netrc::new` ignores a variable that names a missing file.
+    let netrc = match env::var_os("NETRC") {
+        Some(path) => Netrc::from_file(Path::new(&path)),
+        None => Netrc::new(),
+    };
+    netrc.map_err(|error| match error {
         netrc::Error::Io(error) => CliError::usage(format_args!(
             "cannot read the file $NETRC or ~/.netrc: {error}"
         )),

@@ -13,20 +13,28 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use inflight::backend::{AnyClient, Capabilities, Fetch};
 use inflight::http;
+use inflight::http::header::{HeaderName, HeaderValue, USER_AGENT};
 use inflight::url::Url;
 use inflight::{Body, Error, ErrorKind, Session};
 use robotxt::{BYTE_LIMIT, Robots};
 
-use crate::output::Failure;
+use crate::output::{Failure, host_of};
 
 /// The kind of a URL that the rules refuse.
 const DISALLOWED: &str = "disallowed";
+
+/// How many redirects a request for robots.txt follows. RFC 9309, 2.3.1.2, requires five.
+const MAX_REDIRECTS: usize = 10;
+
+/// A header that marks requests for robots.txt, also after a redirect to another path. [`RobotsClient`] removes it.
+const RULES_MARK: HeaderName = HeaderName::from_static("inflight-robots-txt");
 
 /// The rules of all hosts of a run. Clones share them.
 #[derive(Clone)]
 pub(crate) struct RobotsRules(Arc<RobotsState>);
 
 struct RobotsState {
+    user_agent: HeaderValue,
     /// The name of this program in the groups of robots.txt.
     product: String,
     /// The longest delay that a host may ask for.
@@ -62,13 +70,14 @@ fn disallowed(message: impl Into<String>) -> Failure {
 }
 
 impl RobotsRules {
-    /// `user_agent` is the value of the header. `max_delay` is the longest Crawl-delay that a host may have.
-    pub(crate) fn new(user_agent: &str, max_delay: Duration) -> Self {
+    /// `user_agent` is the header of the requests for robots.txt. `max_delay` is the longest Crawl-delay that a host may have.
+    pub(crate) fn new(user_agent: HeaderValue, max_delay: Duration) -> Self {
+        let text = String::from_utf8_lossy(user_agent.as_bytes());
         let is_product = |c: char| c.is_ascii_alphabetic() || c == '-' || c == '_';
-        let end = user_agent.find(|c| !is_product(c));
-        let product = &user_agent[..end.unwrap_or(user_agent.len())];
+        let end = text.find(|c| !is_product(c)).unwrap_or(text.len());
         Self(Arc::new(RobotsState {
-            product: product.to_owned(),
+            product: text[..end].to_owned(),
+            user_agent,
             max_delay,
             hosts: Mutex::default(),
         }))
@@ -108,15 +117,10 @@ impl RobotsRules {
     }
 }
 
-/// Returns the scheme, host and port of a URL.
-fn host_of(url: &Url) -> String {
-    url.origin().ascii_serialization()
-}
-
 /// Fetches the rules of a host. Makes the session obey their Crawl-delay.
 async fn fetch(state: &RobotsState, session: &Session, url: &Url) -> HostRules {
     let robots_url = robots_url(url);
-    let robots = match receive(session, &robots_url).await {
+    let robots = match receive(state, session, &robots_url).await {
         Ok(Received::Text(text)) => Robots::parse(&text, &*state.product),
         Ok(Received::Unavailable) => Robots::allow_all(),
         Ok(Received::ServerError(status)) => {
@@ -164,8 +168,12 @@ enum Received {
     ServerError(http::StatusCode),
 }
 
-async fn receive(session: &Session, url: &Url) -> Result<Received, Error> {
-    let mut response = session.get(url).send().await?;
+async fn receive(state: &RobotsState, session: &Session, url: &Url) -> Result<Received, Error> {
+    let request = session
+        .get(url)
+        .header(USER_AGENT, state.user_agent.clone());
+    let request = request.header(RULES_MARK, HeaderValue::from_static("1"));
+    let mut response = request.max_redirects(MAX_REDIRECTS).send().await?;
     let status = response.status();
     if status.is_server_error() {
         return Ok(Received::ServerError(status));
@@ -197,20 +205,26 @@ impl RobotsClient {
         let Ok(url) = Url::parse(&request.uri().to_string()) else {
             return Ok(());
         };
-        if url.path() == "/robots.txt" {
-            return Ok(());
-        }
         match self.rules.check_known(&url) {
             Some(Ok(())) => Ok(()),
             Some(Err(failure)) => Err(RobotsError::Refused(failure)),
-            None => Err(RobotsError::Unknown(url)),
+            None => Err(RobotsError::Unknown {
+                is_idempotent: request.method().is_idempotent(),
+                url,
+            }),
         }
     }
 }
 
 impl Fetch for RobotsClient {
-    async fn fetch(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
-        match self.check(&request) {
+    async fn fetch(&self, mut request: http::Request<Body>) -> Result<http::Response<Body>, Error> {
+        let is_for_rules = request.headers_mut().remove(&RULES_MARK).is_some();
+        let checked = if is_for_rules {
+            Ok(())
+        } else {
+            self.check(&request)
+        };
+        match checked {
             Ok(()) => self.client.fetch(request).await,
             // A kind that is not retried.
             Err(error) => Err(Error::new(ErrorKind::InvalidRequest).with_source(error)),
@@ -230,11 +244,22 @@ impl Fetch for RobotsClient {
 #[derive(Debug)]
 pub(crate) enum RobotsError {
     Refused(Failure),
-    /// A redirect leads to a host whose rules are unknown. The request can be repeated when they are known.
-    Unknown(Url),
+    /// A redirect leads to a host whose rules are unknown. The request can be repeated when they are known, if
+    /// its method is idempotent.
+    Unknown {
+        url: Url,
+        is_idempotent: bool,
+    },
 }
 
 impl RobotsError {
+    pub(crate) fn failure(&self) -> Failure {
+        match self {
+            Self::Refused(failure) => failure.clone(),
+            Self::Unknown { .. } => disallowed(self.to_string()),
+        }
+    }
+
     /// Returns the reason, if the client did not send the request.
     pub(crate) fn of(error: &Error) -> Option<&Self> {
         error.source()?.downcast_ref()
@@ -245,7 +270,11 @@ impl fmt::Display for RobotsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(failure) => f.write_str(&failure.message),
-            Self::Unknown(_) => f.write_str("the rules of the host in robots.txt are unknown"),
+            Self::Unknown { url, .. } => write!(
+                f,
+                "a redirect leads to {}, whose robots.txt is unknown: request that URL itself",
+                host_of(url)
+            ),
         }
     }
 }
@@ -258,7 +287,10 @@ mod tests {
 
     #[test]
     fn the_product_is_the_start_of_the_user_agent() {
-        let rules = |agent| RobotsRules::new(agent, Duration::MAX).0.product.clone();
+        let rules = |agent| {
+            let agent = HeaderValue::from_static(agent);
+            RobotsRules::new(agent, Duration::MAX).0.product.clone()
+        };
         assert_eq!(rules("inflight/0.1.0"), "inflight");
         assert_eq!(rules("My_Bot-x (+http://a/)"), "My_Bot-x");
     }

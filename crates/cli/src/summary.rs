@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use inflight::ErrorKind;
 use inflight::url::Url;
 use serde::Serialize;
 
-use crate::output::printable;
+use crate::output::{host_of, printable};
 
 /// How many hosts a summary shows.
-const MAX_SHOWN_HOSTS: usize = 10;
+const MAX_SHOWN_HOSTS: usize = 5;
 
 /// How many hosts a summary counts separately, so that its memory is limited.
 const MAX_HOSTS: usize = 10_000;
@@ -31,6 +32,8 @@ pub(crate) struct Summary {
     ok: u64,
     error_statuses: u64,
     failed: u64,
+    /// The number of URLs that were cancelled.
+    unfinished: u64,
     requested: u64,
     bytes: u64,
     statuses: BTreeMap<String, u64>,
@@ -70,7 +73,9 @@ struct SummaryRecord<'a> {
     ok: u64,
     error_statuses: u64,
     failed: u64,
+    unfinished: u64,
     skipped: usize,
+    skipped_failures: usize,
     statuses: &'a BTreeMap<String, u64>,
     errors: &'a BTreeMap<String, u64>,
     requested: u64,
@@ -123,6 +128,7 @@ impl Default for Summary {
             ok: 0,
             error_statuses: 0,
             failed: 0,
+            unfinished: 0,
             requested: 0,
             bytes: 0,
             statuses: BTreeMap::new(),
@@ -137,10 +143,12 @@ impl Default for Summary {
 impl Summary {
     pub(crate) fn add(&mut self, result: &UrlResult<'_>) {
         self.urls += 1;
-        self.bytes = self.bytes.saturating_add(result.bytes);
         match result.error {
             Some((kind, phase)) => {
-                self.failed += 1;
+                match is_unfinished(kind) {
+                    true => self.unfinished += 1,
+                    false => self.failed += 1,
+                }
                 let error = match (phase, result.status) {
                     (Some(phase), _) => format!("{kind} ({phase})"),
                     (None, Some(status)) if kind == "status" => format!("{kind} ({status})"),
@@ -166,6 +174,7 @@ impl Summary {
         host.failed += u64::from(result.is_failure());
         if result.attempts > 0 {
             self.requested += 1;
+            self.bytes = self.bytes.saturating_add(result.bytes);
             self.elapsed.saturating_record(micros(result.elapsed_ms));
             self.queued.saturating_record(micros(result.queued_ms));
             host.requested += 1;
@@ -174,9 +183,14 @@ impl Summary {
         }
     }
 
-    /// Returns the number of URLs with an error.
+    /// Returns the number of URLs that failed and were not cancelled.
     pub(crate) fn failed(&self) -> u64 {
         self.failed
+    }
+
+    /// Returns whether no URL has an error.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.failed + self.unfinished == 0
     }
 
     /// Returns one line with the counts and, for a run, its duration and its rate.
@@ -192,6 +206,9 @@ impl Summary {
             );
         }
         let _ = write!(text, ", {} failed", self.failed);
+        if self.unfinished > 0 {
+            let _ = write!(text, ", {} unfinished", self.unfinished);
+        }
         if let Some(elapsed) = elapsed {
             let (seconds, rate) = (elapsed.as_secs_f64(), self.rate(elapsed));
             let _ = write!(text, ", in {seconds:.2} s ({rate:.1} requests/s)");
@@ -248,13 +265,21 @@ impl Summary {
     }
 
     /// Formats the summary of a run as a JSON object.
-    pub(crate) fn json(&self, elapsed: Duration, skipped: usize) -> serde_json::Result<String> {
+    ///
+    /// `skipped` is the number of URLs that an earlier run has finished, and how many of them have failed.
+    pub(crate) fn json(
+        &self,
+        elapsed: Duration,
+        (skipped, skipped_failures): (usize, usize),
+    ) -> serde_json::Result<String> {
         serde_json::to_string(&SummaryRecord {
             urls: self.urls,
             ok: self.ok,
             error_statuses: self.error_statuses,
             failed: self.failed,
+            unfinished: self.unfinished,
             skipped,
+            skipped_failures,
             statuses: &self.statuses,
             errors: &self.errors,
             requested: self.requested,
@@ -289,6 +314,13 @@ impl Summary {
     }
 }
 
+/// Returns whether the kind is that of a URL whose run ended first.
+pub(crate) fn is_unfinished(kind: &str) -> bool {
+    [ErrorKind::Cancelled, ErrorKind::Deadline]
+        .iter()
+        .any(|unfinished| unfinished.as_str() == kind)
+}
+
 fn micros(millis: f64) -> u64 {
     // A negative number becomes zero.
     (millis * 1000.0).round() as u64
@@ -297,7 +329,7 @@ fn micros(millis: f64) -> u64 {
 /// Returns the scheme, host and port of a URL.
 fn host_name(url: &str) -> String {
     match Url::parse(url) {
-        Ok(url) if url.has_host() => url.origin().ascii_serialization(),
+        Ok(url) if url.has_host() => host_of(&url),
         _ => "no valid URL".to_owned(),
     }
 }
@@ -382,12 +414,9 @@ mod tests {
 
     #[test]
     fn quantiles_have_an_error_of_a_thousandth() {
-        let json = summary().json(Duration::from_secs(2), 7).unwrap();
+        let json = summary().json(Duration::from_secs(2), (7, 1)).unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(
-            (&json["skipped"], &json["bytes"]),
-            (&7.into(), &1000.into())
-        );
+        assert_eq!((&json["skipped"], &json["bytes"]), (&7.into(), &990.into()));
         // 97 times from 1 to 97 ms, and 2 times 500 ms.
         for (quantile, expected) in [("p50", 50.0), ("p95", 95.0), ("p99", 500.0), ("max", 500.0)] {
             let value = json["elapsed_ms"][quantile].as_f64().unwrap();

@@ -3,20 +3,20 @@
 mod support;
 
 use std::collections::VecDeque;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use bytes::Bytes;
 use futures_lite::{StreamExt, stream};
 use http::{HeaderMap, Request, StatusCode};
 use http_body::{Frame, SizeHint};
 use inflight_core::{
-    BlockOn, Body, Deadline, Error, ErrorKind, Progress, RequestBuilder, Retry, RetryBudget,
-    Session,
+    BlockOn, Body, CompleteFile, Deadline, Error, ErrorKind, Progress, RequestBuilder, Retry,
+    RetryBudget, Session,
 };
 use inflight_threads::Threads;
 use support::{EVENT_TIMEOUT, TestRuntime, client, lock, poll, run, session};
@@ -587,4 +587,28 @@ fn on_progress_reports_the_body_of_every_request() {
         .on_progress(move |progress| lock(&log).push(progress.bytes));
     server.threads.block_on(request.bytes()).unwrap();
     assert_eq!(*lock(&seen), [10]);
+}
+
+#[test]
+fn a_file_that_gets_no_name_is_kept_for_the_next_call() {
+    let server = Server::start();
+    lock(&server.replies).push_back(reply(200, &[TAG], "0123456789"));
+    let refuse = |_: CompleteFile| Err::<(), _>(io::Error::other("no name"));
+    let first = server.get().resume_with(server.path(), refuse);
+    let error = server.threads.block_on(first).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert_eq!(
+        (server.part().as_str(), server.names().len()),
+        ("0123456789", 2)
+    );
+
+    // The second call gives the file another name.
+    let complete = reply(416, &[("content-range", "bytes */10")], "");
+    lock(&server.replies).push_back(complete);
+    let other = server.directory.path().join("other");
+    let second = server
+        .get()
+        .resume_with(server.path(), move |mut file| file.persist_new(&other));
+    assert!(server.threads.block_on(second).unwrap());
+    assert_eq!(server.names(), ["other"]);
 }

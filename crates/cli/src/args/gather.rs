@@ -29,29 +29,32 @@ Examples:
   inflight gather --input urls.txt -H 'Authorization: Bearer secret' --user-agent 'my-crawler/1.0'
   generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
 
-The input has one URL per line. Blank lines and lines that start with # are skipped. The input is
+By default, the input has one URL per line. Blank lines and lines that start with # are skipped. The input is
 read as requests finish, so it can be a pipe that never ends. A line that is not a URL is reported as
-one failed result.
+one failed result. With --input-format jsonl, each line is an object with url and, if needed, method,
+headers, body, output (the name of the file in the directory of --output) and id:
+  {\"url\":\"http://...\",\"headers\":{\"Accept\":\"text/html\"},\"output\":\"a/1.html\",\"id\":\"row 1\"}
 
 With --format jsonl, each result is one line with a JSON object:
   {\"index\":0,\"url\":\"http://...\",\"final_url\":\"http://...\",\"status\":200,\"version\":\"HTTP/1.1\",
    \"bytes\":12,\"elapsed_ms\":103.2,\"attempts\":1,\"redirects\":0,\"sha256\":null,
-   \"queued_ms\":0.1,\"error\":null}
+   \"queued_ms\":0.1,\"file\":null,\"id\":null,\"error\":null}
 elapsed_ms counts from the moment at which the request may start. queued_ms is the wait before.
 For a failed request, error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"...\"}. phase is null
-unless kind is timeout. attempts is 0 for a URL that was never requested.
+unless kind is timeout. attempts is 0 for a URL that was never requested. file is the path in the
+directory of --output. A failed request leaves no file.
 
 On the first Ctrl-C, SIGTERM or SIGHUP, the program starts no more requests, cancels the requests in
 flight, reports all unfinished URLs as cancelled, and exits with status 130. On a second Ctrl-C or SIGTERM,
 it exits immediately and can leave temporary files in the directory of --output; their names start with a
-dot. If the reader of standard output closes the pipe, as `head` does, the program exits with status 0 and
+dot, and the next run deletes them. If the reader of standard output closes the pipe, as `head` does, the program exits with status 0 and
 no message.")]
 pub(crate) struct Gather {
     /// The URLs to fetch, before the URLs of --input
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
 
-    /// Read URLs from FILE, one per line; - is standard input
+    /// Read URLs from FILE; - is standard input
     #[arg(long, value_name = "FILE|-")]
     pub(crate) input: Option<PathBuf>,
 
@@ -79,15 +82,15 @@ pub(crate) struct Gather {
     /// requests
     ///
     /// A URL that it disallows, or whose robots.txt has a status of 500 or above, is a failure of the kind
-    /// disallowed. The rules are those for the first word of the User-Agent, or for *.
+    /// disallowed. The rules are those for the first word of the User-Agent of all requests, or for *.
     #[arg(long)]
     pub(crate) robots: bool,
 
-    /// The same as --robots --per-host 6 --host-rate 2/s; these options replace the numbers
+    /// The same as --robots --per-host 6 --host-rate 2/s; these two options replace the numbers
     #[arg(long)]
     pub(crate) polite: bool,
 
-    /// How many URLs may wait because of --per-host and --host-rate while URLs of other hosts start
+    /// How many URLs may wait because of --per-host, --host-rate and --robots while URLs of other hosts start
     #[arg(long, value_name = "N", default_value = "10000", value_parser = parse_count, allow_negative_numbers = true)]
     pub(crate) look_ahead: NonZeroUsize,
 
@@ -96,7 +99,7 @@ pub(crate) struct Gather {
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) deadline: Option<Duration>,
 
-    /// Append each result to FILE, as with --format jsonl, and skip the URLs that FILE says are finished
+    /// Append each result to FILE, as with --format jsonl, and skip the URLs that FILE lists as finished
     ///
     /// Run the same command again to continue after an interruption. URLs that were cancelled or that
     /// exceeded the --deadline are fetched again, and with --retry-failed all failed ones.
@@ -136,7 +139,7 @@ pub(crate) struct Gather {
     /// Keep unfinished bodies in DIR/.inflight-INDEX.part, and request the rest of those that an earlier run
     /// left
     ///
-    /// Skips the URLs that --journal or, without it, DIR/manifest.jsonl says are finished. As with
+    /// Skips the URLs that --journal or, without it, DIR/manifest.jsonl lists as finished. As with
     /// `get --continue`, bodies are not decoded, and a status other than 200 is a failure.
     #[arg(
         long = "continue",

@@ -95,6 +95,11 @@ pub(crate) struct RequestArgs {
 
     /// The maximum number of retries of a request after transient failures; only requests with an
     /// idempotent method are retried
+    ///
+    /// A failure is transient if there was no response, if the status is 408, 429, 502, 503 or 504, or if
+    /// the body ended early. So that retries cannot overload a server that already fails, each server has
+    /// a budget for the retries of all requests: 10 retries at the start, and one more for each 5
+    /// requests. When the budget is used up, the failure is final, and its message says so.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: usize,
 

@@ -38,35 +38,30 @@ struct RequestKey {
 }
 
 impl RequestKey {
-    fn of(url: &InputUrl) -> Self {
-        let text = match Url::parse(&url.text) {
-            Ok(mut parsed) => {
-                // A request has no fragment.
-                parsed.set_fragment(None);
-                parsed.into()
-            }
-            Err(_) => url.text.clone(),
-        };
+    /// Returns `None` if the URL cannot be requested. Its error names the line of the input.
+    fn of(url: &InputUrl) -> Option<Self> {
+        let mut parsed = Url::parse(&url.text).ok().filter(|_| url.fault.is_none())?;
+        // A request has no fragment.
+        parsed.set_fragment(None);
         let own = url.own.as_deref().map(|own| OwnSettings {
             id: None,
             ..own.clone()
         });
-        Self {
-            url: text,
+        Some(Self {
+            url: parsed.into(),
             own: own.filter(|own| *own != OwnSettings::default()),
-        }
+        })
     }
 }
 
 impl Duplicates {
     /// Returns the URL if it must be fetched. Otherwise, an equal URL answers it.
     pub(super) fn take_new(&self, index: usize, url: InputUrl) -> Option<InputUrl> {
-        if url.fault.is_some() {
+        let Some(key) = RequestKey::of(&url) else {
             return Some(url);
-        }
+        };
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
-        let key = RequestKey::of(&url);
         match state.first.get_mut(&key) {
             None => {
                 state.first.insert(key, FirstUrl::Running(Vec::new()));
@@ -91,12 +86,12 @@ impl Duplicates {
 
     /// Records the result of a URL that was fetched, and answers the URLs that wait for it.
     pub(super) fn finish(&self, url: &InputUrl, record: &Record) {
-        if url.fault.is_some() {
+        let Some(key) = RequestKey::of(url) else {
             return;
-        }
+        };
         let mut state = self.0.borrow_mut();
         let finished = FirstUrl::Finished(Box::new(record.clone()));
-        let replaced = state.first.insert(RequestKey::of(url), finished);
+        let replaced = state.first.insert(key, finished);
         if let Some(FirstUrl::Running(waiting)) = replaced {
             state.waiting -= waiting.len();
             let answers = waiting

@@ -1,11 +1,12 @@
 //! The job that fetches one URL.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use inflight::download::ChunkOrRestart;
+use inflight::download::{ChunkOrRestart, CompleteFile};
 use inflight::url::Url;
-use inflight::{Error, ErrorKind, Phase, RequestBuilder, Session, unblock};
+use inflight::{Error, ErrorKind, Phase, RequestBuilder, Session};
 use sha2::{Digest, Sha256};
 
 use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
@@ -34,6 +35,7 @@ pub(super) struct FetchContext {
 
 /// The job of one URL. The caller keeps clones of `stats` and `decision`, because a job that is cancelled
 /// returns nothing.
+#[derive(Clone)]
 pub(super) struct Job {
     pub(super) index: usize,
     pub(super) url: InputUrl,
@@ -55,8 +57,11 @@ impl Job {
     /// Fetches the URL if the rules of its host and of the hosts of its redirects allow it.
     async fn fetch_if_allowed(&self, context: &FetchContext) -> Result<Fetched, Failure> {
         let failure = |error: &Error| match RobotsError::of(error) {
-            Some(RobotsError::Refused(failure)) => failure.clone(),
-            _ => self.failure(error),
+            Some(error) => {
+                self.stats.uncount_attempt();
+                error.failure()
+            }
+            None => self.failure(error),
         };
         let (Some(robots), Ok(mut url)) = (&context.robots, Url::parse(&self.url.text)) else {
             return self.fetch(context).await.map_err(|error| failure(&error));
@@ -71,7 +76,10 @@ impl Job {
                 Err(error) => error,
             };
             match RobotsError::of(&error) {
-                Some(RobotsError::Unknown(host)) if hosts_left > 0 => url = host.clone(),
+                Some(RobotsError::Unknown {
+                    url: target,
+                    is_idempotent: true,
+                }) if hosts_left > 0 => url = target.clone(),
                 _ => return Err(failure(&error)),
             }
             hosts_left -= 1;
@@ -174,7 +182,7 @@ impl Job {
         let info = self.body_info(sha256);
         let (directory, decision) = (directory.clone(), self.decision.clone());
         let saved = file
-            .finish_with(move |file| directory.save(file, info, &decision))
+            .finish_with(move |file| directory.save(file, info, false, &decision))
             .await?;
         Ok(saved.into())
     }
@@ -189,23 +197,16 @@ impl Job {
         let counted = self.stats.clone();
         let request = self.stats.observe_download(request);
         let request = request.on_progress(move |so_far| counted.set_bytes(so_far.bytes));
-        let bytes = request
-            .resume_to(directory.temporary_path(self.index))
-            .await?;
-        self.stats.set_bytes(bytes);
-        let info = self.body_info(None);
-        let (directory, decision) = (directory.clone(), self.decision.clone());
-        let with_digest = context.with_digest;
-        let save = move || directory.save_resumed(info, with_digest, &decision);
-        let saved = unblock(&**context.session.runtime(), save).await;
-        let saved = saved.map_err(|error| Error::new(ErrorKind::Io).with_source(error))?;
-        let saved = saved.map_err(|error| {
-            let context = "the file cannot be saved";
-            Error::new(ErrorKind::Io)
-                .with_context(context)
-                .with_source(error)
-        });
-        Ok(saved?.into())
+        let (job, with_digest) = (self.clone(), context.with_digest);
+        let path = directory.temporary_path(self.index);
+        let directory = directory.clone();
+        let save = move |file: CompleteFile| {
+            let path = file.temporary_path();
+            let bytes = path.map(|path| Ok::<_, io::Error>(path.metadata()?.len()));
+            job.stats.set_bytes(bytes.transpose()?.unwrap_or_default());
+            directory.save(file, job.body_info(None), with_digest, &job.decision)
+        };
+        Ok(request.resume_with(path, save).await?.into())
     }
 
     fn body_info(&self, sha256: Option<String>) -> BodyInfo {

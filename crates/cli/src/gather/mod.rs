@@ -57,10 +57,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     let robots = args.robots.then(|| {
         let agent = settings.user_agent();
         let agent = agent.unwrap_or_else(|| session::user_agent(&args.requests));
-        RobotsRules::new(
-            &String::from_utf8_lossy(agent.as_bytes()),
-            args.requests.timeout,
-        )
+        RobotsRules::new(agent, args.requests.timeout)
     });
     let client = session::start(&args.requests, |builder| {
         let builder = builder

@@ -83,6 +83,13 @@ impl PulledUrls {
         Poll::Ready(None)
     }
 
+    /// Returns whether duplicates have a result.
+    pub(super) fn has_answers(&self) -> bool {
+        self.duplicates
+            .as_ref()
+            .is_some_and(Duplicates::has_answers)
+    }
+
     /// Stops reading. See [`Input::stop`].
     pub(super) fn stop(&self) {
         self.input.borrow_mut().stop();

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, Either, pending};
-use futures_util::{StreamExt, stream};
+use futures_util::future::{BoxFuture, Either, Fuse, FusedFuture, pending};
+use futures_util::{FutureExt as _, StreamExt, stream};
 use inflight::backend::Runtime;
 use inflight::gather::{Gather, Input as GatherInput, KeyLimits, Keyed};
 use inflight::probe::FutureExt;
@@ -26,7 +26,7 @@ use crate::exchange::SharedStats;
 use crate::exit::{CliError, ExitStatus, print_error, print_to_stderr};
 use crate::input::InputUrl;
 use crate::journal::Journal;
-use crate::output::{Failure, Fetched, Printer, Record, WholeLines};
+use crate::output::{Failure, Fetched, Printer, Record, WholeLines, host_of, json_line};
 use crate::progress::Progress;
 use crate::robots::RobotsRules;
 use crate::save::SaveDecision;
@@ -35,6 +35,9 @@ use crate::summary::{Summary, UrlResult};
 
 /// How often the progress bar shows the hosts that the run waits for.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long records wait until they are written to the journal. A program that is killed loses them.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Why `inflight gather` stopped before all requests had finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +59,10 @@ impl StopReason {
                 "the deadline passed before the request finished",
             ),
             Self::FirstFailure => (ErrorKind::Cancelled, "another request failed"),
-            Self::Mismatch => (ErrorKind::Cancelled, "the input differs from the journal"),
+            Self::Mismatch => (
+                ErrorKind::Cancelled,
+                "the input differs from an earlier run",
+            ),
         };
         Failure::new(kind, message)
     }
@@ -147,6 +153,8 @@ enum Event<T> {
     Result(T),
     /// Duplicates have a result.
     Answers,
+    /// The journal has lines that were not written.
+    Flush,
     ProgressTick,
     End,
 }
@@ -172,7 +180,7 @@ impl GatherRun {
         if stop_reason.is_none() && input_failure.is_none() {
             self.pulled.check_length()?;
         }
-        let mut succeeded = self.summary.failed() == 0 && self.pulled.skipped_failures.get() == 0;
+        let mut succeeded = self.summary.has_succeeded() && self.pulled.skipped_failures.get() == 0;
         if let Some(failure) = input_failure {
             print_error(failure);
             succeeded = false;
@@ -194,16 +202,16 @@ impl GatherRun {
 
     fn print_summary(&self, elapsed: Duration) {
         let skipped = self.pulled.skipped.get();
+        let failed = self.pulled.skipped_failures.get();
         match self.summary_format {
             SummaryFormat::None => {}
-            SummaryFormat::Json => match self.summary.json(elapsed, skipped) {
+            SummaryFormat::Json => match self.summary.json(elapsed, (skipped, failed)) {
                 Ok(json) => print_to_stderr(json),
                 Err(error) => print_error(error),
             },
             SummaryFormat::Table => {
                 print_to_stderr(self.summary.table(Some(elapsed)).trim_end());
                 if skipped > 0 {
-                    let failed = self.pulled.skipped_failures.get();
                     print_to_stderr(format_args!(
                         "skipped {skipped} URLs that an earlier run has finished, {failed} of them failed"
                     ));
@@ -228,12 +236,25 @@ impl GatherRun {
         // Also reports the URLs that were never requested.
         self.pulled.stop();
         let pulled = self.pulled.clone();
-        while let Some((index, url)) = poll_fn(|cx| pulled.poll_next(cx)).await {
-            let record = Record::unsent(index, &url.text, stop_reason.failure());
-            self.report_fetched(&record.with_id(url.id()), &url)?;
+        loop {
+            let next = poll_fn(|cx| match pulled.poll_next(cx) {
+                Poll::Pending if pulled.has_answers() => Poll::Ready(Event::Answers),
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Some(url)) => Poll::Ready(Event::Result(url)),
+                Poll::Ready(None) => Poll::Ready(Event::End),
+            });
+            match next.await {
+                Event::Result((index, url)) => {
+                    let record = Record::unsent(index, &url.text, stop_reason.failure());
+                    self.report_fetched(&record.with_id(url.id()), &url)?;
+                }
+                Event::End => {
+                    self.report_answers()?;
+                    return Ok(Some(stop_reason));
+                }
+                _ => self.report_answers()?,
+            }
         }
-        self.report_answers()?;
-        Ok(Some(stop_reason))
     }
 
     /// Runs the jobs, and reports the result of each job that was started. Sets `stop_reason` if the run
@@ -303,23 +324,32 @@ impl GatherRun {
         let gather = self.hosts.apply(gather, &runtime, host_of);
         let mut results = gather.on(&runtime).until(stop).completed();
         let mut tick = self.next_tick(&runtime);
+        let mut flush = Fuse::terminated();
         loop {
+            let has_unflushed = self.journal.as_ref().is_some_and(Journal::has_unflushed);
+            if has_unflushed && flush.is_terminated() {
+                flush = runtime.sleep(FLUSH_INTERVAL).fuse();
+            }
             let event = poll_fn(|cx| {
                 if let Poll::Ready(result) = results.poll_next_unpin(cx) {
                     return Poll::Ready(result.map_or(Event::End, Event::Result));
                 }
-                if pulled
-                    .duplicates
-                    .as_ref()
-                    .is_some_and(|urls| urls.has_answers())
-                {
+                if pulled.has_answers() {
                     return Poll::Ready(Event::Answers);
+                }
+                if has_unflushed && flush.poll_unpin(cx).is_ready() {
+                    return Poll::Ready(Event::Flush);
                 }
                 tick.as_mut().poll(cx).map(|()| Event::ProgressTick)
             });
             match event.await {
                 Event::End => return self.report_answers(),
                 Event::Answers => self.report_answers()?,
+                Event::Flush => {
+                    if let Some(journal) = &mut self.journal {
+                        journal.flush()?;
+                    }
+                }
                 Event::ProgressTick => {
                     self.show_progress(&unfinished.borrow());
                     tick = self.next_tick(&runtime);
@@ -360,7 +390,7 @@ impl GatherRun {
         let slowest = hosts.into_iter().max_by_key(|(_, count)| *count);
         self.progress.set_message(|| match slowest {
             Some((host, count)) => {
-                format!(", {in_flight} in flight, {failed} failed, {count} wait for {host}")
+                format!(", {in_flight} in flight, {failed} failed, {count} unfinished at {host}")
             }
             None => format!(", {in_flight} in flight, {failed} failed"),
         });
@@ -393,7 +423,9 @@ impl GatherRun {
         if let Some(journal) = &mut self.journal
             && !self.pulled.has_mismatch()
         {
-            journal.append(record)?;
+            let line = json_line(record).map_err(CliError::failed)?;
+            journal.append(&line)?;
+            return self.print(|printer| printer.record_with_line(record, line));
         }
         self.print(|printer| printer.record(record))
     }
@@ -440,7 +472,7 @@ impl UnfinishedUrl {
 
 fn host(url: &InputUrl) -> Host {
     let url = Url::parse(&url.text).ok()?;
-    Some(url.origin().ascii_serialization().into())
+    Some(host_of(&url).into())
 }
 
 fn job_failure(kind: JobErrorKind<Failure>, stop_reason: Option<StopReason>) -> Failure {

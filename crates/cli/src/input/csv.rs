@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use csv::{Position, Reader, ReaderBuilder, StringRecord, Trim};
 use inflight::ErrorKind;
@@ -20,21 +21,50 @@ struct Columns {
     id: Option<usize>,
 }
 
+/// The maximum length of a record, in bytes.
+const MAX_LENGTH: usize = 16 << 20;
+
 /// Reads records. Ends after an error of the source, or if the header has no column `url`.
 pub(super) fn read(
     source: impl Read,
     name: Arc<str>,
 ) -> impl Iterator<Item = io::Result<InputUrl>> {
+    let bytes_since_record = Arc::new(AtomicUsize::new(0));
+    let source = LimitedSource {
+        source,
+        bytes_since_record: bytes_since_record.clone(),
+    };
     let mut builder = ReaderBuilder::new();
-    let mut reader = Some(builder.trim(Trim::All).from_reader(source));
+    let mut reader = Some(builder.trim(Trim::Headers).from_reader(source));
     let mut columns = None;
     std::iter::from_fn(move || {
+        bytes_since_record.store(0, Ordering::Relaxed);
         let next = read_record(reader.as_mut()?, &mut columns, &name);
         if matches!(next, Some(Err(_))) {
             reader = None;
         }
         next
     })
+}
+
+/// A source that fails if a record is too long. Without a limit, a quote that is not closed makes the rest of the
+/// file one record in memory.
+struct LimitedSource<R> {
+    source: R,
+    bytes_since_record: Arc<AtomicUsize>,
+}
+
+impl<R: Read> Read for LimitedSource<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        match self.bytes_since_record.fetch_add(read, Ordering::Relaxed) > MAX_LENGTH {
+            true => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a record is too long: a quote may not be closed",
+            )),
+            false => Ok(read),
+        }
+    }
 }
 
 fn read_record(
@@ -120,12 +150,20 @@ impl Columns {
             let text = record.get(column?)?;
             (!text.is_empty()).then(|| text.to_owned())
         };
+        let trimmed = |column| field(column).map(|text| text.trim().to_owned());
+        // The decoder of UTF-16 replaces what it cannot decode.
+        if record.iter().any(|field| field.contains('\u{fffd}')) {
+            return fault(
+                location,
+                "the record has an undecodable character".to_owned(),
+            );
+        }
         let parse = || -> Result<InputEntry, serde_json::Error> {
             let headers = field(self.headers).map(|json| serde_json::from_str(&json));
             let body = field(self.body).map(|text| to_raw_value(&text));
             Ok(InputEntry {
-                url: field(Some(self.url)).unwrap_or_default(),
-                method: field(self.method),
+                url: trimmed(Some(self.url)).unwrap_or_default(),
+                method: trimmed(self.method),
                 headers: headers.transpose()?,
                 body: body.transpose()?,
                 output: field(self.output),
@@ -182,6 +220,21 @@ mod tests {
         let message = &urls[1].fault.as_ref().unwrap().message;
         assert!(message.contains("headers") && !message.contains("secret"));
         assert_eq!((urls[2].fault.as_ref(), urls.len()), (None, 3));
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_does_not_fill_the_memory() {
+        let endless = io::repeat(b'x');
+        let source = io::Cursor::new("url\n\"http://a/").chain(endless);
+        let mut urls = read(source, "test".into());
+        assert!(
+            urls.next()
+                .unwrap()
+                .unwrap_err()
+                .to_string()
+                .contains("quote")
+        );
+        assert!(urls.next().is_none());
     }
 
     #[test]

@@ -47,21 +47,32 @@ pub(super) fn read(
     source: impl Read,
     name: Arc<str>,
 ) -> impl Iterator<Item = io::Result<InputUrl>> {
-    lines::entries(source, name, MAX_LENGTH, |text, location| {
-        match serde_json::from_str::<InputEntry>(text) {
+    lines::entries(
+        source,
+        name,
+        MAX_LENGTH,
+        |text, location| match serde_json::from_str::<InputEntry>(text) {
             Ok(entry) => entry.into_url(location),
-            // The line may contain credentials, so no part of it is shown.
             Err(error) => InputUrl {
                 text: String::new(),
-                fault: Some(InputFault::new(
-                    ErrorKind::InvalidRequest,
-                    format!("not a JSON object of this format: {error}"),
-                )),
+                fault: Some(InputFault::new(ErrorKind::InvalidRequest, describe(&error))),
                 location: Some(location),
                 own: None,
             },
-        }
-    })
+        },
+    )
+}
+
+/// Describes an error without the values of the line, because they may be credentials.
+fn describe(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let is_about_a_name = ["unknown field", "missing field", "duplicate field"]
+        .iter()
+        .any(|start| text.starts_with(start));
+    match is_about_a_name {
+        true => format!("not an object of this format: {text}"),
+        false => format!("not an object of this format (column {})", error.column()),
+    }
 }
 
 impl InputEntry {
@@ -99,9 +110,9 @@ impl InputEntry {
             let text = body.get();
             let is_text = text.starts_with('"');
             own.body = Some(match is_text {
-                true => {
-                    Bytes::from(serde_json::from_str::<String>(text).map_err(|e| e.to_string())?)
-                }
+                true => Bytes::from(
+                    serde_json::from_str::<String>(text).map_err(|error| describe(&error))?,
+                ),
                 false => Bytes::from(text.to_owned()),
             });
             let has_type = own.headers.iter().any(|(name, _)| name == CONTENT_TYPE);
@@ -175,7 +186,11 @@ mod tests {
     #[test]
     fn a_bad_line_has_a_fault_that_shows_no_values() {
         for (line, expected) in [
-            ("http://a/", "not a JSON object"),
+            ("http://a/", "not an object of this format (column 1)"),
+            (
+                "{\"url\":\"http://a/\",\"headers\":\"secret\"}",
+                "not an object of this format (column",
+            ),
             ("{\"urls\":\"secret\"}", "unknown field `urls`"),
             ("{\"method\":\"GET\"}", "missing field `url`"),
             (

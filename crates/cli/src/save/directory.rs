@@ -1,23 +1,23 @@
 //! The directory of `gather --output`: a file for each body, and a manifest.
 
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use inflight::backend::Runtime;
 use inflight::download::{CompleteFile, PartialFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::names::{NameFields, NameTemplate, numbered, relative_path};
+use super::names::{NameFields, NameTemplate, numbered, relative_path, unnumbered};
 use super::{Completion, OpenFiles};
 use crate::exit::CliError;
-use crate::journal::{Decision, EarlierRecords, for_each_line};
-use crate::line_file::LineFile;
+use crate::journal::{Decision, EarlierRecords};
+use crate::line_file::{LineFile, for_each_line};
 use crate::output::redacted;
 
 /// The name of the manifest in the directory.
@@ -35,10 +35,10 @@ struct Shared {
     template: NameTemplate,
     is_resumed: bool,
     manifest: Mutex<LineFile>,
-    /// The names in the directory, in lower case, that are not only an index. Read at the first use.
-    taken: OnceLock<Mutex<TakenNames>>,
+    /// The names that are not only an index.
+    taken: Mutex<TakenNames>,
     /// The names that an earlier run chose for URLs that this run fetches again.
-    own_names: HashMap<usize, String>,
+    own_names: HashMap<usize, OwnName>,
     open_files: OpenFiles,
 }
 
@@ -57,6 +57,12 @@ pub(crate) struct OpenedDirectory {
     pub(crate) completion: Completion,
     /// The URLs whose files are complete, according to the manifest.
     pub(crate) finished: BTreeMap<usize, String>,
+}
+
+/// The file that an earlier run gave a URL.
+struct OwnName {
+    url: String,
+    file: String,
 }
 
 /// What a name and an entry of the manifest are made of.
@@ -138,7 +144,7 @@ impl OutputDirectory {
             CliError::usage(format_args!("cannot write to {}: {error}", path.display()))
         };
         fs::create_dir_all(&path)
-            .and_then(|()| PartialFile::check_writable(&path.join("body")))
+            .and_then(|()| PartialFile::check_writable(&path.join(format!("{TEMPORARY}check"))))
             .map_err(error)?;
         let manifest_path = path.join(MANIFEST);
         let Some(mut manifest) = LineFile::open(&manifest_path).map_err(error)? else {
@@ -148,39 +154,44 @@ impl OutputDirectory {
             )));
         };
         remove_temporary_files(&path, is_resumed).map_err(error)?;
-        let (mut finished, mut own_names, mut len) = (BTreeMap::new(), HashMap::new(), 0);
+
+        let mut contents = ManifestContents::default();
         for_each_line(
             manifest.file(),
             &manifest_path,
             |line: ManifestLine, bytes| {
-                len += bytes as u64;
-                let is_complete = match earlier {
-                    Some(earlier) if earlier.decide(line.index, &line.url) == Decision::Fetch => {
-                        false
-                    }
-                    None if is_resumed => {
-                        let metadata = fs::symlink_metadata(path.join(&line.file));
-                        metadata.is_ok_and(|file| file.is_file() && file.len() == line.bytes)
-                    }
-                    _ => return,
-                };
-                if is_complete {
-                    own_names.remove(&line.index);
-                    finished.insert(line.index, line.url);
-                } else {
-                    finished.remove(&line.index);
-                    own_names.insert(line.index, line.file);
+                contents.len += bytes as u64;
+                let decision = earlier.map(|earlier| earlier.decide(line.index, &line.url));
+                if is_resumed || decision == Some(Decision::Fetch) {
+                    contents.add(line);
                 }
             },
         )?;
-        manifest.truncate(len).map_err(error)?;
+        manifest.truncate(contents.len).map_err(error)?;
+        let is_complete = |line: &ManifestLine| {
+            let metadata = fs::symlink_metadata(path.join(&line.file));
+            metadata.is_ok_and(|file| file.is_file() && file.len() == line.bytes)
+        };
+        let (mut finished, mut own_names) = (BTreeMap::new(), HashMap::new());
+        for (index, line) in contents.by_index {
+            if earlier.is_none() && is_complete(&line) {
+                finished.insert(index, line.url);
+            } else {
+                let (url, file) = (line.url, line.file);
+                own_names.insert(index, OwnName { url, file });
+            }
+        }
+        let mut taken = TakenNames::default();
+        for name in own_names.values() {
+            taken.insert(&name.file);
+        }
         let (open_files, completion) = OpenFiles::new();
         let directory = Self(Arc::new(Shared {
             path,
             template,
             is_resumed,
             manifest: Mutex::new(manifest),
-            taken: OnceLock::new(),
+            taken: Mutex::new(taken),
             own_names,
             open_files,
         }));
@@ -206,86 +217,26 @@ impl OutputDirectory {
         self.0.path.join(format!("{TEMPORARY}{index:06}"))
     }
 
-    /// Gives the complete file at the temporary path its name. Blocks the thread.
-    pub(crate) fn save_resumed(
+    /// Gives a complete file its name, and adds it to the manifest. Computes the digest of the file first if
+    /// `with_digest`. Fails if the download was cancelled. A cancellation waits until the file has its name.
+    /// Blocks the thread.
+    pub(crate) fn save(
         &self,
+        file: CompleteFile,
         mut info: BodyInfo,
         with_digest: bool,
         decision: &SaveDecision,
     ) -> io::Result<SavedBody> {
-        let path = self.temporary_path(info.index);
-        if with_digest {
-            let mut digest = Sha256::new();
-            io::copy(&mut File::open(&path)?, &mut digest)?;
-            info.sha256 = Some(format!("{:x}", digest.finalize()));
-        }
-        self.save(CompleteFile::from_path(path)?, info, decision)
-    }
-
-    /// Gives a complete file its name, and adds it to the manifest. Fails if the download was cancelled. Blocks
-    /// the thread.
-    pub(crate) fn save(
-        &self,
-        mut file: CompleteFile,
-        info: BodyInfo,
-        decision: &SaveDecision,
-    ) -> io::Result<SavedBody> {
-        let shared = &*self.0;
-        let invalid = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
-        let specified = info.output.as_deref().map(relative_path);
-        let name = match specified.transpose().map_err(invalid)? {
-            Some(name) => name,
-            None => shared.template.render(&NameFields {
-                index: info.index,
-                id: info.id.as_deref(),
-                url: &info.url,
-                content_type: info.content_type.as_deref(),
-            }),
-        };
-        let is_index = info.output.is_none() && shared.template.is_index_only();
-        let taken = match is_index {
-            true => None,
-            false => Some(shared.taken_names()?),
-        };
-        let mut line = ManifestLine {
-            index: info.index,
-            url: redacted(&info.url),
-            id: info.id,
-            file: String::new(),
-            bytes: info.bytes,
-            sha256: info.sha256,
-            content_type: info.content_type,
-        };
         let mut state = decision.lock();
         if !matches!(*state, SaveState::Undecided) {
             return Err(io::Error::other("the download was cancelled"));
         }
-        let own_name = shared.own_names.get(&line.index);
-        for number in shared.first_number(taken, &name).. {
-            line.file = create_directories(&shared.path, &numbered(&name, number))?;
-            let path = shared.path.join(&line.file);
-            let is_own = own_name == Some(&line.file);
-            if !is_own {
-                let is_free = taken.is_none_or(|taken| lock(taken).insert(&line.file));
-                if !is_free || fs::symlink_metadata(&path).is_ok() {
-                    continue;
-                }
-            }
-            // Before the name, so that a later run knows whose file this is.
-            shared.append_to_manifest(&line)?;
-            match is_own {
-                true => {
-                    file.persist_to(&path)?;
-                    break;
-                }
-                false if file.persist_new(&path)? => break,
-                false => {}
-            }
+        if with_digest && let Some(path) = file.temporary_path() {
+            let mut digest = Sha256::new();
+            io::copy(&mut File::open(path)?, &mut digest)?;
+            info.sha256 = Some(format!("{:x}", digest.finalize()));
         }
-        let body = SavedBody {
-            file: line.file,
-            sha256: line.sha256,
-        };
+        let body = self.0.give_name(file, info)?;
         *state = SaveState::Saved(body.clone());
         Ok(body)
     }
@@ -295,64 +246,152 @@ impl Shared {
     fn append_to_manifest(&self, line: &ManifestLine) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        lock(&self.manifest).append(&text)
+        let mut manifest = lock(&self.manifest);
+        manifest.append(&text);
+        manifest.flush()
     }
 
-    fn taken_names(&self) -> io::Result<&Mutex<TakenNames>> {
-        if let Some(taken) = self.taken.get() {
-            return Ok(taken);
+    /// Renames a file to the first free name, and adds it to the manifest.
+    fn give_name(&self, mut file: CompleteFile, info: BodyInfo) -> io::Result<SavedBody> {
+        let invalid = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
+        let specified = info.output.as_deref().map(relative_path);
+        let has_own_names = info.output.is_some() || !self.template.is_index_only();
+        let name = match specified.transpose().map_err(invalid)? {
+            Some(name) => name,
+            None => self.template.render(&NameFields {
+                index: info.index,
+                id: info.id.as_deref(),
+                url: &info.url,
+                content_type: info.content_type.as_deref(),
+            }),
+        };
+        let name = create_directories(&self.path, &name)?;
+        let url = redacted(&info.url);
+        let own = self.own_names.get(&info.index);
+        let own =
+            own.filter(|own| own.url == url && unnumbered(&own.file).0 == unnumbered(&name).0);
+        let mut line = ManifestLine {
+            index: info.index,
+            url,
+            id: info.id,
+            file: String::new(),
+            bytes: info.bytes,
+            sha256: info.sha256,
+            content_type: info.content_type,
+        };
+        if let Some(own) = own {
+            line.file.clone_from(&own.file);
+            self.append_to_manifest(&line)?;
+            file.persist_to(&self.path.join(&line.file))?;
+        } else {
+            loop {
+                line.file = match has_own_names {
+                    true => lock(&self.taken).take(&self.path, &name),
+                    false => numbered(&name, self.first_free(&name)),
+                };
+                let path = self.path.join(&line.file);
+                if fs::symlink_metadata(&path).is_ok() {
+                    continue;
+                }
+                // Before the name, so that a later run knows whose file this is.
+                self.append_to_manifest(&line)?;
+                if file.persist_new(&path)? {
+                    break;
+                }
+            }
         }
-        let mut names = TakenNames::default();
-        names.insert_directory(&self.path, "")?;
-        Ok(self.taken.get_or_init(|| Mutex::new(names)))
+        Ok(SavedBody {
+            file: line.file,
+            sha256: line.sha256,
+        })
     }
 
-    /// Returns the first number that may be free for a name.
-    fn first_number(&self, taken: Option<&Mutex<TakenNames>>, name: &str) -> usize {
-        taken.map_or(1, |taken| lock(taken).first_number(name))
+    /// Returns the first number with which no file has the name.
+    fn first_free(&self, name: &str) -> usize {
+        let is_free =
+            |number: &usize| fs::symlink_metadata(self.path.join(numbered(name, *number))).is_err();
+        (1..).find(is_free).unwrap_or(1)
     }
 }
 
-/// Names in lower case, because some file systems ignore the case. The map has their hashes, and how often each
-/// name was wanted.
+/// The lines of a manifest that are valid: the last one of each index and of each file.
 #[derive(Default)]
-struct TakenNames(HashMap<u64, usize>);
+struct ManifestContents {
+    by_index: BTreeMap<usize, ManifestLine>,
+    index_of_file: HashMap<String, usize>,
+    /// The length of all complete lines.
+    len: u64,
+}
+
+impl ManifestContents {
+    fn add(&mut self, line: ManifestLine) {
+        let index = line.index;
+        let previous = self.index_of_file.insert(line.file.clone(), index);
+        if let Some(previous) = previous.filter(|previous| *previous != index) {
+            self.by_index.remove(&previous);
+        }
+        self.by_index.insert(index, line);
+    }
+}
+
+/// Names that have been taken. They are compared in lower case, because some file systems ignore the case.
+/// Keeps only hashes, to save memory.
+#[derive(Default)]
+struct TakenNames {
+    names: HashSet<u64>,
+    /// The first number that may be free, for each name that was taken.
+    next_numbers: HashMap<u64, usize>,
+    listed_directories: HashSet<String>,
+}
 
 impl TakenNames {
+    /// Takes the name, with a number if it is not free.
+    fn take(&mut self, root: &Path, name: &str) -> String {
+        let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
+        self.list(root, directory);
+        if self.insert(name) {
+            return name.to_owned();
+        }
+        let key = lower_case_hash(name);
+        let mut number = self.next_numbers.get(&key).copied().unwrap_or(2);
+        loop {
+            let candidate = numbered(name, number);
+            number += 1;
+            if self.insert(&candidate) {
+                self.next_numbers.insert(key, number);
+                return candidate;
+            }
+        }
+    }
+
     /// Adds a name. Returns `false` if it is taken.
-    fn insert(&mut self, name: &str) -> bool {
-        match self.0.entry(lower_case_hash(name)) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(entry) => {
-                entry.insert(1);
-                true
-            }
+    fn insert(&mut self, path: &str) -> bool {
+        let (name, number) = unnumbered(path);
+        if number > 1 {
+            let next = self.next_numbers.entry(lower_case_hash(&name)).or_insert(2);
+            // A gap in the numbers is not used.
+            *next = (*next).max(number + 1);
         }
+        self.names.insert(lower_case_hash(path))
     }
 
-    /// Returns the first number with which the name may be free.
-    fn first_number(&mut self, name: &str) -> usize {
-        match self.0.get_mut(&lower_case_hash(name)) {
-            Some(number) => {
-                *number += 1;
-                *number
-            }
-            None => 1,
+    /// Adds the names in a directory, the first time. A directory that cannot be read has no names. A rename
+    /// replaces no file in any case.
+    fn list(&mut self, root: &Path, directory: &str) {
+        if !self.listed_directories.insert(directory.to_owned()) {
+            return;
         }
-    }
-
-    /// Adds the names of all files in a directory.
-    fn insert_directory(&mut self, directory: &Path, prefix: &str) -> io::Result<()> {
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.file_type()?.is_dir() {
-                self.insert_directory(&entry.path(), &format!("{name}/"))?;
-            } else {
-                self.insert(&name);
-            }
+        for entry in fs::read_dir(root.join(directory))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name();
+            match directory {
+                "" => self.insert(&name.to_string_lossy()),
+                directory => self.insert(&format!("{directory}/{}", name.to_string_lossy())),
+            };
         }
-        Ok(())
     }
 }
 
@@ -390,29 +429,15 @@ fn create_directories(root: &Path, path: &str) -> io::Result<String> {
 /// Deletes the temporary files of runs that were killed. Keeps those that a download can continue if
 /// `is_resumed`.
 fn remove_temporary_files(directory: &Path, is_resumed: bool) -> io::Result<()> {
-    let index_of = |name: &str| {
-        let index = name.strip_prefix(TEMPORARY)?;
-        let index = index.strip_suffix(".part").unwrap_or(index);
-        index
-            .bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then_some(())
-    };
     PartialFile::remove_abandoned(directory, |name| {
-        is_resumed && name.to_str().and_then(index_of).is_some()
-    })?;
-    // A complete body whose run was killed before the body got its name.
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let is_complete = name
-            .to_str()
-            .is_some_and(|name| index_of(name).is_some() && !name.ends_with(".part"));
-        if is_complete && entry.file_type()?.is_file() {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
+        let name = name.to_str().unwrap_or_default();
+        let index = name
+            .strip_prefix(TEMPORARY)
+            .and_then(|name| name.strip_suffix(".part"));
+        let is_index = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        is_resumed && index.is_some_and(is_index)
+    })
+    .map(drop)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -274,19 +274,33 @@ fn shorten(name: &str) -> String {
     stem.trim_end_matches([' ', '.']).to_owned() + &extension
 }
 
-/// Adds a number to a name, before its extension. The first name has no number.
+/// Adds a number to the last name of a path, before its extension. The first name has no number.
 pub(super) fn numbered(path: &str, number: usize) -> String {
     if number == 1 {
         return path.to_owned();
     }
-    let (directory, name) = match path.rsplit_once('/') {
-        Some((directory, name)) => (format!("{directory}/"), name),
-        None => (String::new(), path),
+    let (start, end) = split_path(path);
+    format!("{start}-{number}{end}")
+}
+
+/// Returns the name and the number of which [`numbered`] makes a path. The number is 1 if the path has none.
+pub(super) fn unnumbered(path: &str) -> (String, usize) {
+    let (start, end) = split_path(path);
+    let parse = || {
+        let (stem, digits) = start.rsplit_once('-')?;
+        let number = digits.parse().ok().filter(|number| *number > 1)?;
+        // Such as `-02` or `+2`.
+        let name = format!("{stem}{end}");
+        (numbered(&name, number) == path).then_some((name, number))
     };
-    match split_extension(name) {
-        (stem, Some(extension)) => format!("{directory}{stem}-{number}.{extension}"),
-        (stem, None) => format!("{directory}{stem}-{number}"),
-    }
+    parse().unwrap_or_else(|| (path.to_owned(), 1))
+}
+
+/// Splits a path before the extension of its last name.
+fn split_path(path: &str) -> (&str, &str) {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let extension = split_extension(name).1;
+    path.split_at(path.len() - extension.map_or(0, |extension| extension.len() + 1))
 }
 
 #[cfg(test)]
@@ -399,6 +413,16 @@ mod tests {
         assert_eq!(numbered("a/b.html", 1), "a/b.html");
         assert_eq!(numbered("a/b.html", 2), "a/b-2.html");
         assert_eq!(numbered("a.b/c", 3), "a.b/c-3");
+        for (path, name, number) in [
+            ("a/b-2.html", "a/b.html", 2),
+            ("a.b/c-3", "a.b/c", 3),
+            ("a/b.html", "a/b.html", 1),
+            ("a/b-1.html", "a/b-1.html", 1),
+            ("a/b-02.html", "a/b-02.html", 1),
+            ("2024-11", "2024", 11),
+        ] {
+            assert_eq!(unnumbered(path), (name.to_owned(), number), "{path}");
+        }
     }
 
     #[test]

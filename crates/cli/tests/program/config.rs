@@ -72,12 +72,15 @@ fn a_bad_file_is_a_usage_error_that_names_it() {
         ("insecure = 'yes'", "insecure: must be true or false"),
         ("limit = [1]", "limit: must be a string or a number"),
         ("get = 1", "get must be a table"),
-        ("limit = ", "TOML parse error"),
+        ("\nlimit = secret", "line 2 is not valid TOML"),
+        ("header = 'Authorization secret'", "the value of --header"),
+        ("'http1.1' = true\nhttp2 = true", "exclude each other"),
     ] {
         let ran = run_with_config(content, &["gather", "http://127.0.0.1:1/"]);
         assert_eq!(ran.code, Some(2), "{content}: {ran:?}");
         assert!(ran.stderr.contains(expected), "{content}: {ran:?}");
         assert!(ran.stderr.contains("config.toml"), "{content}: {ran:?}");
+        assert!(!ran.stderr.contains("secret"), "{content}: {ran:?}");
     }
     let ran = run(["get", "--config", "missing.toml", "http://127.0.0.1:1/"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");

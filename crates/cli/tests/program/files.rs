@@ -5,7 +5,7 @@ use std::path::Path;
 
 use inflight_origin::script::{Script, ScriptedServer};
 use inflight_origin::{Origin, payload};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::output::file_names;
 use crate::program::{backends, finish, kinds, program, run, wait_for};
@@ -279,4 +279,94 @@ fn a_run_that_is_interrupted_leaves_only_the_files_that_its_records_name() {
             );
         }
     }
+}
+
+#[test]
+fn a_new_journal_does_not_make_the_files_of_another_list_its_own() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("pages");
+    gather(&pages, &[], &[origin.url("/page/1")]);
+    let journal = directory.path().join("journal.jsonl");
+    let options = ["--journal", journal.to_str().unwrap()];
+    let records = gather(&pages, &options, &[origin.url("/page/2")]);
+    assert_eq!(files(&records), ["000000-2"]);
+    assert_eq!(
+        fs::read_to_string(pages.join("000000")).unwrap(),
+        payload::page(1)
+    );
+}
+
+#[test]
+fn with_continue_a_damaged_file_gets_its_old_name() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let urls = [origin.url("/range/1000"), origin.url("/range/1000?seed=2")];
+    let options = ["--names", "{basename}.dat", "--continue", "--limit", "1"];
+    let records = gather(directory.path(), &options, &urls);
+    assert_eq!(files(&records), ["1000.dat", "1000-2.dat"]);
+    let contents = ["1000.dat", "1000-2.dat"].map(|name| directory.path().join(name));
+    let expected = contents.each_ref().map(|path| fs::read(path).unwrap());
+    assert_ne!(expected[0], expected[1]);
+    for path in &contents {
+        fs::write(path, "damaged").unwrap();
+    }
+    let records = gather(directory.path(), &options, &urls);
+    assert_eq!(files(&records), ["1000.dat", "1000-2.dat"]);
+    assert!(contents.each_ref().map(|path| fs::read(path).unwrap()) == expected);
+    assert_eq!(file_names(directory.path()).len(), 2);
+}
+
+/// As after a kill between the end of the transfer and the rename.
+#[test]
+fn with_continue_a_complete_partial_file_is_only_confirmed() {
+    let server = ScriptedServer::with_script(
+        Script::new()
+            .read_request()
+            .send(
+                "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */5\r\nETag: \"v1\"\r\n\
+                 Content-Type: text/html\r\nContent-Length: 0\r\n\r\n",
+            )
+            .close(),
+    )
+    .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let url = server.url("/book.pdf");
+    let part = directory.path().join(".inflight-000000.part");
+    fs::write(&part, "12345").unwrap();
+    let description = json!({"url": url, "validator": "\"v1\"", "total": 5}).to_string();
+    fs::write(
+        directory.path().join(".inflight-000000.part.json"),
+        description,
+    )
+    .unwrap();
+    let options = ["--continue", "--names", "{basename}.{ext}"];
+    let records = gather(directory.path(), &options, &[url]);
+    assert_eq!(
+        (kinds(&records), files(&records)),
+        (vec!["ok"], vec!["book.pdf"]),
+        "{records:?}"
+    );
+    assert_eq!(
+        (&records[0]["bytes"], &records[0]["status"]),
+        (&5.into(), &Value::Null)
+    );
+    assert_eq!(file_names(directory.path()), ["book.pdf"]);
+    assert_eq!(server.requests()[0].header("range"), Some(&b"bytes=5-"[..]));
+}
+
+#[test]
+fn names_may_begin_with_any_directory() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["body", "manifest.jsonl"] {
+        let template = format!("{name}/{{index}}");
+        let records = gather(
+            directory.path(),
+            &["--names", &template],
+            &[origin.url("/page/1")],
+        );
+        assert_eq!(kinds(&records), ["ok"]);
+    }
+    assert_eq!(manifest(directory.path()).len(), 2);
 }

@@ -162,3 +162,14 @@ fn equal_urls_are_fetched_once_with_dedup() {
         );
     }
 }
+
+#[test]
+fn a_run_with_many_duplicates_ends_at_its_deadline() {
+    let origin = Origin::start().unwrap();
+    let lines = vec![origin.url("/hang"); 25_000].join("\n");
+    let (ran, _directory) = gather("urls.txt", lines, &["--dedup", "--deadline", "1s"]);
+    let records = ran.records();
+    assert_eq!((ran.code, records.len()), (Some(1), 25_000));
+    assert!(kinds(&records).iter().all(|kind| *kind == "deadline"));
+    assert_eq!(origin.stats().requests, 1);
+}

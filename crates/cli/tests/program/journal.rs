@@ -369,6 +369,10 @@ fn a_killed_program_loses_no_result_and_repeats_only_unfinished_urls() {
     let expected: Vec<_> = (0..URLS).map(|index| format!("{index:06}")).collect();
     assert!(file_names(&pages) == expected);
     let requests = origin.stats().requests as usize;
-    // A request that had finished may lack its record, so each kill costs up to twice the limit.
-    assert!(requests <= URLS + KILLS * 2 * LIMIT, "{requests}");
+    // Records reach the journal within 10 ms, and requests that have finished may lack their record.
+    const UNFLUSHED: usize = 100;
+    assert!(
+        requests <= URLS + KILLS * (2 * LIMIT + UNFLUSHED),
+        "{requests}"
+    );
 }

@@ -175,3 +175,59 @@ fn a_refused_url_is_retried_only_on_request() {
     assert_eq!(kinds(&records), ["ok"]);
     assert_eq!(fs::read_to_string(journal).unwrap().lines().count(), 2);
 }
+
+#[test]
+fn robots_txt_may_be_a_redirect_to_another_path() {
+    let location = "HTTP/1.1 302 Found\r\nLocation: /static/rules\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let server = ScriptedServer::start(move |connection| {
+        let text = match connection {
+            0 => location.to_owned(),
+            1 => response("200 OK", "User-agent: *\nDisallow: /private\n"),
+            _ => response("200 OK", "a page"),
+        };
+        Script::new().read_request().send(text).close()
+    })
+    .unwrap();
+    // The limit is for the pages.
+    let urls = [server.url("/private"), server.url("/open")];
+    let records = gather(&["--max-redirects", "0"], &urls);
+    assert_eq!(kinds(&records), ["disallowed", "ok"], "{records:?}");
+    assert_eq!(paths(&server), ["/robots.txt", "/static/rules", "/open"]);
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|request| request.header("inflight-robots-txt").is_none())
+    );
+}
+
+#[test]
+fn a_request_that_is_not_idempotent_is_not_repeated_to_learn_rules() {
+    let other = with_rules("");
+    let location = other.url("/target");
+    let page = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    let server = with_page(page);
+    let records = gather(&["-d", "n=1"], &[server.url("/form")]);
+    assert_eq!(kinds(&records), ["disallowed"]);
+    assert_eq!(
+        (&records[0]["attempts"], &records[0]["redirects"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(
+        (paths(&server), paths(&other)),
+        (vec!["/robots.txt".to_owned(), "/form".to_owned()], vec![])
+    );
+}
+
+#[test]
+fn requests_for_the_rules_have_the_user_agent_of_the_run() {
+    let server = with_rules("User-agent: mybot\nDisallow: /\n");
+    let records = gather(&["-H", "User-Agent: MyBot/1.0"], &[server.url("/a")]);
+    assert_eq!(kinds(&records), ["disallowed"]);
+    assert_eq!(
+        server.requests()[0].header("user-agent"),
+        Some(&b"MyBot/1.0"[..])
+    );
+}

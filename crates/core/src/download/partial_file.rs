@@ -21,6 +21,9 @@ pub(super) const WRITE_SIZE: usize = 256 * 1024;
 const PREFIX: &str = ".inflight-";
 const SUFFIX: &str = ".part";
 
+/// The end of the name of a description of a partial file.
+const DESCRIPTION_SUFFIX: &str = ".part.json";
+
 /// A file that is written on a runtime's blocking pool, and appears under its name only when it is complete.
 ///
 /// Until then, it has a temporary name in the same directory. Dropping the value before
@@ -222,8 +225,18 @@ impl PartialFile {
             let entry = entry?;
             let name = entry.file_name();
             let bytes = name.as_encoded_bytes();
-            let is_temporary =
-                bytes.starts_with(PREFIX.as_bytes()) && bytes.ends_with(SUFFIX.as_bytes());
+            if !bytes.starts_with(PREFIX.as_bytes()) {
+                continue;
+            }
+            // The description of a partial file that does not exist.
+            if bytes.ends_with(DESCRIPTION_SUFFIX.as_bytes()) {
+                let partial = entry.path().with_extension("");
+                if !partial.exists() {
+                    let _ = fs::remove_file(entry.path());
+                }
+                continue;
+            }
+            let is_temporary = bytes.ends_with(SUFFIX.as_bytes());
             // Does not follow symbolic links.
             let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
             if is_temporary && is_file && !keep(&name) && remove_unlocked(&entry.path()) {
@@ -309,9 +322,11 @@ impl fmt::Debug for PartialFile {
     }
 }
 
-/// A complete file under a temporary name. Created by [`PartialFile::finish_with`].
+/// A complete file under a temporary name. Created by [`PartialFile::finish_with`] and
+/// [`RequestBuilder::resume_with`](crate::RequestBuilder::resume_with).
 ///
-/// Its methods block the thread. Dropping the value deletes the file, unless it got a name.
+/// Its methods block the thread. Dropping the value deletes the file, unless it got a name or belongs to a
+/// download that can be continued.
 pub struct CompleteFile {
     // `None` when the file has its name.
     temporary: Option<TempPath>,
@@ -322,26 +337,24 @@ pub struct CompleteFile {
 }
 
 impl CompleteFile {
-    /// Takes over an existing file. Dropping the value deletes the file.
-    ///
-    /// # Errors
-    ///
-    /// The error of the system if the current directory is needed and unknown.
-    pub fn from_path(path: impl Into<PathBuf>) -> io::Result<Self> {
-        let path = path.into();
+    /// Takes over the partial file of a download that can be continued. Dropping the value keeps the file.
+    pub(super) fn kept_on_drop(temporary: PathBuf, path: PathBuf) -> io::Result<Self> {
+        let mut temporary = TempPath::try_from_path(temporary)?;
+        temporary.disable_cleanup(true);
         Ok(Self {
-            temporary: Some(TempPath::try_from_path(&path)?),
+            temporary: Some(temporary),
             path,
             _lock: None,
             _guard: None,
         })
     }
 
-    /// Renames the file to the path that [`PartialFile::new`] got, and replaces an existing file.
+    /// Renames the file to the path that [`PartialFile::new`] or
+    /// [`resume_with`](crate::RequestBuilder::resume_with) got, and replaces an existing file.
     ///
     /// # Errors
     ///
-    /// The error of the system. The file is then deleted.
+    /// The error of the system. The value is then dropped.
     pub fn persist(self) -> io::Result<()> {
         let path = self.path.clone();
         self.persist_to(&path)
@@ -351,7 +364,7 @@ impl CompleteFile {
     ///
     /// # Errors
     ///
-    /// The error of the system. The file is then deleted.
+    /// The error of the system. The value is then dropped.
     pub fn persist_to(mut self, path: &Path) -> io::Result<()> {
         match self.temporary.take() {
             Some(temporary) => Ok(temporary.persist(path)?),
@@ -512,8 +525,9 @@ mod tests {
         assert_eq!(fs::read(&paths[0]).unwrap(), b"old");
         assert_eq!(fs::read(&paths[1]).unwrap(), b"new");
 
-        let file = CompleteFile::from_path(&paths[1]).unwrap();
-        file.persist_to(&paths[0]).unwrap();
+        let kept = |path: &PathBuf| CompleteFile::kept_on_drop(path.clone(), paths[0].clone());
+        drop(kept(&paths[1]).unwrap());
+        kept(&paths[1]).unwrap().persist().unwrap();
         assert_eq!(fs::read(&paths[0]).unwrap(), b"new");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
@@ -527,6 +541,7 @@ mod tests {
             ".inflight-a.part",
             ".inflight-000007.part",
             ".inflight-a.part.json",
+            ".inflight-b.part.json",
             "page.part",
         ] {
             fs::write(directory.path().join(name), "").unwrap();

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::partial_file::{
-    WRITE_SIZE, no_content_error, not_a_regular_file, resolve_target, write_on_pool,
+    CompleteFile, WRITE_SIZE, no_content_error, not_a_regular_file, resolve_target, write_on_pool,
 };
 use super::representation::Representation;
 use crate::error::Error;
@@ -115,9 +115,14 @@ impl ResumableFile {
         }
     }
 
-    /// Gives the complete file its name.
-    pub(crate) async fn finish(mut self) -> Result<(), Error> {
-        self.run(PartContent::finish).await
+    /// Calls `commit`, which gives the complete file its name. Keeps the partial file if it gets no name.
+    pub(crate) async fn finish_with<T, C>(mut self, commit: C) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        C: FnOnce(CompleteFile) -> io::Result<T> + Send + 'static,
+    {
+        let mut content = self.content.take().ok_or_else(no_content_error)?;
+        write_on_pool(&*self.pool, &self.path, move || content.finish_with(commit)).await
     }
 
     /// Runs `work` on the blocking pool.
@@ -227,16 +232,24 @@ impl PartContent {
         Ok(())
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    fn finish_with<T>(
+        &mut self,
+        commit: impl FnOnce(CompleteFile) -> io::Result<T>,
+    ) -> io::Result<T> {
         self.write()?;
         if let Some(permissions) = self.permissions.take() {
             self.file.set_permissions(permissions)?;
         }
         // The name must not appear before the bytes, even if the system crashes.
         self.file.sync_all()?;
-        fs::rename(&self.paths.part, &self.paths.target)?;
-        self.is_finished = true;
-        remove(&self.paths.description)
+        let paths = &self.paths;
+        let file = CompleteFile::kept_on_drop(paths.part.clone(), paths.target.clone())?;
+        let value = commit(file)?;
+        if !self.paths.part.exists() {
+            self.is_finished = true;
+            remove(&self.paths.description)?;
+        }
+        Ok(value)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use super::retry::Retry;
 use super::send::exchange;
 use super::state::SessionState;
 use crate::backend::fetch::BoxFuture;
+use crate::download::partial_file::CompleteFile;
 use crate::error::{Error, ErrorKind};
 use crate::message::auth;
 use crate::message::body::Body;
@@ -588,6 +590,57 @@ impl RequestBuilder {
     /// Dropping the future ends the exchange. The partial file remains for the next call, if the response had
     /// a strong validator.
     pub fn resume_to(self, path: impl Into<PathBuf>) -> BoxFuture<'static, Result<u64, Error>> {
+        let resumed = self.resume(path.into(), CompleteFile::persist);
+        Box::pin(async { Ok(resumed.await?.0) })
+    }
+
+    /// Downloads as [`resume_to`](Self::resume_to) does, and calls `commit` on the runtime's blocking pool when
+    /// the file is complete. `commit` gives the file its name, which need not be `path`.
+    ///
+    /// If `commit` fails or does not give the file a name, the partial file remains. The next call then
+    /// asks the server whether the resource is unchanged, and calls `commit` again.
+    ///
+    /// ```
+    /// # use inflight_core::{Error, Session};
+    /// # async fn download(session: &Session) -> Result<(), Error> {
+    /// let request = session.get("http://pages.test/book.pdf");
+    /// let is_new = request.resume_with("download", |mut file| file.persist_new("book.pdf".as_ref()));
+    /// if !is_new.await? {
+    ///     eprintln!("book.pdf exists");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The same as [`resume_to`](Self::resume_to), and an error of `commit`.
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as [`resume_to`](Self::resume_to). `commit` may be called after the future is dropped.
+    pub fn resume_with<T, C>(
+        self,
+        path: impl Into<PathBuf>,
+        commit: C,
+    ) -> BoxFuture<'static, Result<T, Error>>
+    where
+        T: Send + 'static,
+        C: FnOnce(CompleteFile) -> io::Result<T> + Send + 'static,
+    {
+        let resumed = self.resume(path.into(), commit);
+        Box::pin(async { Ok(resumed.await?.1) })
+    }
+
+    fn resume<T, C>(
+        self,
+        path: PathBuf,
+        commit: C,
+    ) -> impl Future<Output = Result<(u64, T), Error>> + Send + 'static
+    where
+        T: Send + 'static,
+        C: FnOnce(CompleteFile) -> io::Result<T> + Send + 'static,
+    {
         let Self {
             session,
             target,
@@ -603,8 +656,7 @@ impl RequestBuilder {
                 Error::new(ErrorKind::InvalidRequest).with_context(NOT_RESUMABLE)
             )),
         };
-        let path = path.into();
-        Box::pin(resume(session, target, request, policy, progress, path))
+        resume(session, target, request, policy, progress, path, commit)
     }
 
     /// Sends the request and reads the whole body.

@@ -2,6 +2,7 @@
 //!
 //! [`RequestBuilder::resume_to`]: super::request::RequestBuilder::resume_to
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use super::send::exchange;
 use super::state::SessionState;
 use super::timer::ExchangeTimer;
 use crate::backend::runtime::Runtime;
+use crate::download::partial_file::CompleteFile;
 use crate::download::representation::{RangeReply, Representation};
 use crate::download::resumable_file::ResumableFile;
 use crate::error::{Error, ErrorKind};
@@ -30,15 +32,21 @@ pub(super) const NOT_RESUMABLE: &str = "only a GET without a body can be resumed
 
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
-/// Downloads to the file at `path`, and returns the length of the file.
-pub(super) async fn resume(
+/// Downloads to the partial file of `path`, and calls `commit` when it is complete. Returns the length of the
+/// file and the result of `commit`.
+pub(super) async fn resume<T, C>(
     session: Arc<SessionState>,
     target: Result<Target, Error>,
     request: Request<Body>,
     policy: Arc<RequestPolicy>,
     progress: Option<ProgressCallback>,
     path: PathBuf,
-) -> Result<u64, Error> {
+    commit: C,
+) -> Result<(u64, T), Error>
+where
+    T: Send + 'static,
+    C: FnOnce(CompleteFile) -> io::Result<T> + Send + 'static,
+{
     let target = target?;
     check_request(&request).map_err(|error| target.add_url(error))?;
     let url = target.uri().to_string();
@@ -65,8 +73,8 @@ pub(super) async fn resume(
         Err(error) => return Err(download.target.add_url(error)),
     }
     let len = file.position();
-    match file.finish().await {
-        Ok(()) => Ok(len),
+    match file.finish_with(commit).await {
+        Ok(value) => Ok((len, value)),
         Err(error) => Err(download.target.add_url(error)),
     }
 }

@@ -44,6 +44,7 @@ Paths of httpbin:
 /encoding/utf8                      a page in many scripts
 /links/{n}/{offset}                 a page with links to the n - 1 other pages; n is at most 200
 /response-headers?name=value        a response with these headers
+/robots.txt /deny                   rules that disallow the page /deny, and this page
 
 More paths:
 /zstd                               a compressed response, as /gzip
@@ -61,6 +62,8 @@ More paths:
 /hang-body                          a head and a few bytes of the body, then nothing
 /stats                              the counts; POST /stats/reset resets them
 ";
+
+const ROBOTS: &str = "User-agent: *\nDisallow: /deny\n";
 
 /// Returns whether requests for this path are excluded from the counts.
 pub(crate) fn is_stats_path(path: &str) -> bool {
@@ -121,6 +124,14 @@ pub(crate) fn router(app: App) -> Router {
         .merge(faults::flaky_route())
         .route("/hang", any(faults::hang))
         .route("/hang-body", any(faults::hang_body))
+        .route(
+            "/robots.txt",
+            get(async |_: Call| text(StatusCode::OK, ROBOTS)),
+        )
+        .route(
+            "/deny",
+            get(async |_: Call| text(StatusCode::OK, "robots.txt disallows this page\n")),
+        )
         .route("/stats", get(stats))
         .route("/stats/reset", post(reset_stats))
         .fallback(async |_: Call| text(StatusCode::NOT_FOUND, "no such path; GET / lists them\n"))
