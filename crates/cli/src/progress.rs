@@ -105,9 +105,7 @@ impl Progress {
 fn template(unit: Unit, has_total: bool) -> &'static str {
     match (unit, has_total) {
         (Unit::Urls, false) => "{spinner} {elapsed} {pos} done, {rate}{msg}",
-        (Unit::Urls, true) => {
-            "{spinner} {elapsed} [{wide_bar}] {pos}/{len}, {rate}, {eta} left{msg}"
-        }
+        (Unit::Urls, true) => "{spinner} {elapsed} [{bar:20}] {pos}/{len}, {rate}, {eta} left{msg}",
         #[cfg(feature = "lab")]
         (Unit::Steps, _) => "{spinner} {elapsed} [{bar:30}] {percent} %, {msg}",
         (Unit::Bytes, false) => "{spinner} {elapsed} {bytes}, {bytes_per_sec}",

@@ -171,7 +171,8 @@ impl Summary {
         let host = if is_new { OTHER_HOSTS.to_owned() } else { host };
         let host = self.hosts.entry(host).or_default();
         host.urls += 1;
-        host.failed += u64::from(result.is_failure());
+        let is_unfinished = result.error.is_some_and(|(kind, _)| is_unfinished(kind));
+        host.failed += u64::from(result.is_failure() && !is_unfinished);
         if result.attempts > 0 {
             self.requested += 1;
             self.bytes = self.bytes.saturating_add(result.bytes);

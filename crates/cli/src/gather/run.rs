@@ -36,6 +36,9 @@ use crate::summary::{Summary, UrlResult};
 /// How often the progress bar shows the hosts that the run waits for.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How many of these hosts it shows.
+const MAX_PROGRESS_HOSTS: usize = 2;
+
 /// How long records wait until they are written to the journal. A program that is killed loses them.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -387,12 +390,18 @@ impl GatherRun {
             }
         }
         let failed = self.summary.failed();
-        let slowest = hosts.into_iter().max_by_key(|(_, count)| *count);
-        self.progress.set_message(|| match slowest {
-            Some((host, count)) => {
-                format!(", {in_flight} in flight, {failed} failed, {count} unfinished at {host}")
+        let mut hosts: Vec<_> = hosts.into_iter().collect();
+        hosts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let hosts = hosts.iter().take(MAX_PROGRESS_HOSTS);
+        let hosts: Vec<_> = hosts
+            .map(|(host, count)| format!("{host} ({count})"))
+            .collect();
+        self.progress.set_message(|| {
+            let counts = format!(", {in_flight} in flight, {failed} failed");
+            match hosts.is_empty() {
+                true => counts,
+                false => format!("{counts}, waiting for {}", hosts.join(", ")),
             }
-            None => format!(", {in_flight} in flight, {failed} failed"),
         });
     }
 

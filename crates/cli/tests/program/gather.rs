@@ -1,6 +1,6 @@
 //! Tests of the results of `gather`, and of the options that stop it early.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -415,7 +415,8 @@ fn a_table_is_aligned_and_ends_in_a_summary() {
 #[test]
 fn progress_is_on_standard_error_and_only_if_enabled() {
     let origin = Origin::start().unwrap();
-    let url = origin.url("/page/1");
+    // The bar is drawn ten times per second.
+    let url = origin.url("/delay-ms/500");
     let arguments = ["gather", "--summary", "none", "--progress"];
     let show = |when: &str| run(arguments.into_iter().chain([when, &*url, &*url]));
     let (never, auto, always) = (show("never"), show("auto"), show("always"));
@@ -451,4 +452,28 @@ fn the_probe_reports_the_lateness_of_the_loop_at_the_end() {
             "{lines:?}"
         );
     }
+}
+
+#[test]
+fn progress_names_the_hosts_that_the_run_waits_for() {
+    let origin = Origin::start().unwrap();
+    let hang = origin.url("/hang");
+    let mut child = program(["gather", "--progress", "always", "--input", "-"])
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    writeln!(stdin, "{}\n{hang}\n{hang}", origin.url("/page/1")).unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let host = format!("http://{}", origin.addr());
+    let mut shown = String::new();
+    // The length of the list is unknown while the pipe is open.
+    let expected = format!("2 in flight, 0 failed, waiting for {host} (2)");
+    while !(shown.contains("1 done, ") && shown.contains(&expected)) {
+        let mut bytes = [0; 1024];
+        let read = stderr.read(&mut bytes).unwrap();
+        assert!(read > 0, "{shown}");
+        shown.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
