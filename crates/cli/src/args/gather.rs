@@ -106,7 +106,7 @@ pub(crate) struct Gather {
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
 
-    /// Fetch the URLs again that have failed according to the journal
+    /// Fetch the URLs again that have failed or got a status of 400 or above, according to the journal
     #[arg(long, requires = "journal")]
     pub(crate) retry_failed: bool,
 

@@ -122,7 +122,7 @@ pub(crate) struct JournalReport {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// Show only the URLs that failed
+    /// Show only the URLs with an error or with a status of 400 or above
     #[arg(long)]
     pub(crate) failed: bool,
 
