@@ -327,6 +327,8 @@ impl fmt::Debug for PartialFile {
 ///
 /// Its methods block the thread. Dropping the value deletes the file, unless it got a name or belongs to a
 /// download that can be continued.
+///
+/// For an example, see [`PartialFile::finish_with`].
 pub struct CompleteFile {
     // `None` when the file has its name.
     temporary: Option<TempPath>,
