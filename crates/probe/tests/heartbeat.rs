@@ -178,7 +178,10 @@ fn check_loop_delay(runtime: impl Runtime + BlockOn + Clone, label: &'static str
                 release.send(()).unwrap();
             }
             Event::Recovered(stall) if stall.label == label => break,
-            Event::LoopDelayed(delay) => panic!("{delay}"),
+            // The thread of the labelled task waits. On a busy machine, the loop may be late for another reason.
+            Event::LoopDelayed(delay) if delay.threads[0].class == Class::Waits => {
+                panic!("{delay}")
+            }
             _ => {}
         }
     }
