@@ -13,6 +13,7 @@ use toml::{Table, Value};
 
 use crate::args::{self, Args};
 use crate::exit::CliError;
+use crate::output::redacted;
 
 /// The options that belong to one run, so that a file cannot set them.
 const NOT_CONFIGURABLE: [&str; 8] = [
@@ -32,7 +33,7 @@ const COMMANDS: [&str; 2] = ["gather", "get"];
 /// Parses the command line, with the defaults of the configuration file. Exits if the command line is invalid.
 pub(crate) fn parse_args() -> Result<Args, CliError> {
     let command = Args::command();
-    let matches = command.clone().get_matches();
+    let matches = command.clone().try_get_matches().map_err(usage_error)?;
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let explicit = match &args.command {
         args::Command::Get(get) => &get.requests.config,
@@ -73,6 +74,44 @@ fn default_path() -> Option<PathBuf> {
             .join("inflight")
             .join("config.toml"),
     )
+}
+
+/// The options whose values may be credentials.
+const SECRET_OPTIONS: [&str; 3] = ["--header", "--proxy", "--user"];
+
+/// Returns the error for an invalid command line. Exits if it asks for the help or the version, or if it cannot
+/// contain credentials.
+fn usage_error(error: clap::Error) -> CliError {
+    let option = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) => option.as_str(),
+        _ => "",
+    };
+    let is_secret = SECRET_OPTIONS
+        .iter()
+        .any(|secret| option.starts_with(secret));
+    match (is_secret, error.source()) {
+        (true, Some(cause)) => {
+            CliError::usage(format_args!("the value of {option} is not valid: {cause}"))
+        }
+        _ if error.use_stderr() && error.to_string().contains('@') => {
+            CliError::usage(without_credentials(&error.to_string()))
+        }
+        _ => error.exit(),
+    }
+}
+
+/// Removes the credentials of URLs from a message of clap.
+fn without_credentials(message: &str) -> String {
+    let message = message.trim_start_matches("error: ").trim_end();
+    let ends_word = |c: char| c.is_whitespace() || c == '\'';
+    let words = message.split_inclusive(ends_word).map(|word| {
+        let text = word.trim_end_matches(ends_word);
+        match text.contains('@') {
+            true => redacted(text) + &word[text.len()..],
+            false => word.to_owned(),
+        }
+    });
+    words.collect()
 }
 
 /// Describes where the text is not TOML, without the text, because it may contain credentials.

@@ -53,9 +53,8 @@ impl CookieFile {
             // A symbolic link remains.
             let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             let mut file = NamedTempFile::new_in(directory_of(&path))?;
-            self.jar
-                .save_netscape(&mut file)
-                .map_err(io::Error::other)?;
+            let saved = self.jar.save_netscape(&mut file);
+            saved.map_err(|error| io::Error::other(describe(&error)))?;
             file.persist(&path)?;
             Ok(())
         };

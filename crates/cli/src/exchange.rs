@@ -71,17 +71,18 @@ impl SharedStats {
         })))
     }
 
-    /// Forgets the redirects and the last attempt, which was not sent, because the request is sent again from its
-    /// start.
-    pub(crate) fn restart(&self) {
-        self.uncount_attempt();
-        self.lock().redirects = 0;
-    }
-
     /// Forgets the last attempt, which was not sent.
     pub(crate) fn uncount_attempt(&self) {
         let mut stats = self.lock();
         stats.attempts = stats.attempts.saturating_sub(1);
+    }
+
+    /// Sets the length of a download that is complete. If the server has only confirmed that, an earlier response
+    /// had the status 200.
+    pub(crate) fn finish_download(&self, bytes: u64) {
+        let mut stats = self.lock();
+        stats.bytes = bytes;
+        stats.status.get_or_insert(StatusCode::OK);
     }
 
     /// Marks the end of the exchange. The elapsed time no longer increases.

@@ -201,7 +201,7 @@ async fn resume(
         }
         bar.set_position(so_far.bytes);
     });
-    stats.set_bytes(request.resume_to(path).await?);
+    stats.finish_download(request.resume_to(path).await?);
     Ok(())
 }
 

@@ -30,8 +30,15 @@ const MAX_BUFFER: usize = 64 * 1024;
 pub(crate) struct EarlierRecords {
     by_index: Arc<HashMap<usize, EarlierRecord>>,
     retry_failed: bool,
-    /// The name of the file with the records, for messages.
-    pub(crate) source: &'static str,
+    pub(crate) source: EarlierSource,
+}
+
+/// The file that has the records of an earlier run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum EarlierSource {
+    #[default]
+    Journal,
+    Manifest,
 }
 
 #[derive(Clone, Copy)]
@@ -72,7 +79,7 @@ impl EarlierRecords {
         Self {
             by_index: Arc::new(urls.into_iter().map(record).collect()),
             retry_failed: false,
-            source: "manifest",
+            source: EarlierSource::Manifest,
         }
     }
 
@@ -167,7 +174,7 @@ impl Journal {
         let earlier = EarlierRecords {
             by_index: Arc::new(by_index),
             retry_failed,
-            source: "journal",
+            source: EarlierSource::Journal,
         };
         Ok((journal, earlier))
     }

@@ -1,6 +1,8 @@
 //! The progress bar on standard error.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use console::Term;
@@ -29,6 +31,7 @@ pub(crate) enum Unit {
 pub(crate) struct Progress {
     bar: ProgressBar,
     unit: Unit,
+    skipped: Arc<AtomicU64>,
 }
 
 impl Progress {
@@ -43,7 +46,11 @@ impl Progress {
             ),
         };
         let bar = ProgressBar::with_draw_target(None, target);
-        let progress = Self { bar, unit };
+        let progress = Self {
+            bar,
+            unit,
+            skipped: Arc::default(),
+        };
         if progress.is_shown() {
             progress.update_style();
             progress.bar.enable_steady_tick(TICK_INTERVAL);
@@ -55,7 +62,16 @@ impl Progress {
         !self.bar.is_hidden()
     }
 
+    /// Leaves out a URL that an earlier run has finished, so that it counts neither as done nor for the rate.
+    pub(crate) fn skip(&self) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
+        if self.bar.length().is_some() {
+            self.bar.dec_length(1);
+        }
+    }
+
     pub(crate) fn set_total(&self, total: u64) {
+        let total = total.saturating_sub(self.skipped.load(Ordering::Relaxed));
         if self.bar.length() == Some(total) {
             return;
         }
@@ -104,8 +120,10 @@ impl Progress {
 /// Returns the template for a unit and for a known or an unknown total.
 fn template(unit: Unit, has_total: bool) -> &'static str {
     match (unit, has_total) {
-        (Unit::Urls, false) => "{spinner} {elapsed} {pos} done, {rate}{msg}",
-        (Unit::Urls, true) => "{spinner} {elapsed} [{bar:20}] {pos}/{len}, {rate}, {eta} left{msg}",
+        (Unit::Urls, false) => "{spinner} {elapsed} {pos} done, {rate}{wide_msg}",
+        (Unit::Urls, true) => {
+            "{spinner} {elapsed} [{bar:20}] {pos}/{len}, {rate}, {eta} left{wide_msg}"
+        }
         #[cfg(feature = "lab")]
         (Unit::Steps, _) => "{spinner} {elapsed} [{bar:30}] {percent} %, {msg}",
         (Unit::Bytes, false) => "{spinner} {elapsed} {bytes}, {bytes_per_sec}",

@@ -85,6 +85,8 @@ pub(crate) fn run(args: &args::JournalReport) -> Result<ExitStatus, CliError> {
                 summary.add(&result);
                 Ok(())
             }
+            // An entry of the input that could not be read has no URL.
+            ReportFormat::Urls if line.url.is_empty() => Ok(()),
             ReportFormat::Urls => writeln!(stdout, "{}", printable(&line.url)),
             ReportFormat::Jsonl => stdout.write_all(&text),
         };

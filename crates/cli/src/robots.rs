@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use inflight::backend::{AnyClient, Capabilities, Fetch};
 use inflight::http;
-use inflight::http::header::{HeaderName, HeaderValue, USER_AGENT};
+use inflight::http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use inflight::url::Url;
 use inflight::{Body, Error, ErrorKind, Session};
 use robotxt::{BYTE_LIMIT, Robots};
@@ -208,10 +208,12 @@ impl RobotsClient {
         match self.rules.check_known(&url) {
             Some(Ok(())) => Ok(()),
             Some(Err(failure)) => Err(RobotsError::Refused(failure)),
-            None => Err(RobotsError::Unknown {
-                is_idempotent: request.method().is_idempotent(),
+            None => Err(RobotsError::Unknown(Box::new(RedirectedRequest {
                 url,
-            }),
+                method: request.method().clone(),
+                headers: request.headers().clone(),
+                has_body: !request.body().is_empty(),
+            }))),
         }
     }
 }
@@ -240,23 +242,30 @@ impl Fetch for RobotsClient {
     }
 }
 
+/// A request that follows a redirect and was not sent. The session has already removed the headers that the other
+/// host must not get.
+#[derive(Debug, Clone)]
+pub(crate) struct RedirectedRequest {
+    pub(crate) url: Url,
+    pub(crate) method: http::Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) has_body: bool,
+}
+
 /// Why [`RobotsClient`] did not send a request.
 #[derive(Debug)]
 pub(crate) enum RobotsError {
     Refused(Failure),
-    /// A redirect leads to a host whose rules are unknown. The request can be repeated when they are known, if
-    /// its method is idempotent.
-    Unknown {
-        url: Url,
-        is_idempotent: bool,
-    },
+    /// A redirect leads to a host whose rules are unknown. The request can continue when they are known, if it has
+    /// no body.
+    Unknown(Box<RedirectedRequest>),
 }
 
 impl RobotsError {
     pub(crate) fn failure(&self) -> Failure {
         match self {
             Self::Refused(failure) => failure.clone(),
-            Self::Unknown { .. } => disallowed(self.to_string()),
+            Self::Unknown(_) => disallowed(self.to_string()),
         }
     }
 
@@ -270,10 +279,10 @@ impl fmt::Display for RobotsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(failure) => f.write_str(&failure.message),
-            Self::Unknown { url, .. } => write!(
+            Self::Unknown(request) => write!(
                 f,
                 "a redirect leads to {}, whose robots.txt is unknown: request that URL itself",
-                host_of(url)
+                host_of(&request.url)
             ),
         }
     }

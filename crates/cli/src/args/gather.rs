@@ -10,11 +10,11 @@ use clap::{ArgGroup, ValueEnum};
 use super::RequestArgs;
 use crate::save::NameTemplate;
 
-use super::parse::{parse_count, parse_duration, parse_rate};
+use super::parse::{HostInterval, parse_count, parse_duration, parse_host_rate, parse_rate};
 
 /// The limits of `--polite`.
 const POLITE_PER_HOST: Option<NonZeroUsize> = NonZeroUsize::new(6);
-const POLITE_HOST_RATE: Option<NonZeroU32> = NonZeroU32::new(2);
+const POLITE_HOST_RATE: HostInterval = HostInterval(Duration::from_millis(500));
 
 /// Fetch many URLs at once and report the result of each URL as soon as it is known
 #[derive(Debug, clap::Args)]
@@ -74,9 +74,10 @@ pub(crate) struct Gather {
     #[arg(long, value_name = "N[/s]", value_parser = parse_rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<NonZeroU32>,
 
-    /// The maximum number of requests to one scheme, host and port that start per second [default: no limit]
-    #[arg(long, value_name = "N[/s]", value_parser = parse_rate, allow_negative_numbers = true)]
-    pub(crate) host_rate: Option<NonZeroU32>,
+    /// The maximum number of requests to one scheme, host and port that start per second or minute, such as
+    /// 20/s, 0.2/s or 6/m [default: no limit]
+    #[arg(long, value_name = "N[/s|/m]", value_parser = parse_host_rate, allow_negative_numbers = true)]
+    pub(crate) host_rate: Option<HostInterval>,
 
     /// Obey the robots.txt of each host: fetch no URL that it disallows, and wait its Crawl-delay between two
     /// requests
@@ -101,7 +102,8 @@ pub(crate) struct Gather {
 
     /// Append each result to FILE, as with --format jsonl, and skip the URLs that FILE lists as finished
     ///
-    /// Run the same command again to continue after an interruption. URLs that were cancelled or that
+    /// Run the same command again to continue after an interruption. The input must have the same URLs in the
+    /// same order, and more may follow. URLs that were cancelled or that
     /// exceeded the --deadline are fetched again, and with --retry-failed all failed ones.
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
@@ -116,28 +118,35 @@ pub(crate) struct Gather {
 
     /// Fetch equal URLs once, and report the result for each of them
     ///
-    /// The program keeps the results of all URLs in memory.
+    /// URLs are equal if they differ only in their fragment, and if their method, headers and body are the
+    /// same. The program keeps the results of all URLs in memory.
     #[arg(long)]
     pub(crate) dedup: bool,
 
     /// Save each body in DIR, and list the files in DIR/manifest.jsonl
     ///
     /// DIR is created if it does not exist. A file gets its name when it is complete. An existing file is
-    /// not replaced: the new file then gets a number. A failed request leaves no file.
+    /// not replaced: the new file then gets a number. A failed request leaves no file. Without --fail-status,
+    /// the page of a status such as 404 is saved too.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 
     /// The names of the files in DIR, with the fields {index}, {host}, {path}, {basename}, {id} and {ext}
     /// [default: {index}]
     ///
-    /// {ext} is the extension for the Content-Type of the response, without a dot. If the template has
-    /// {ext}, then {path} and {basename} have no extension. Characters that some file systems refuse
-    /// become _. Names that differ only in case get a number.
+    /// {index} is the number of the URL in the input, with six digits. {host} includes the port. {path} is the
+    /// path of the URL without its query, and {basename} is its last name, or index if it has none. {id} is
+    /// the id in the input, or the index. {ext} is the extension for the Content-Type of the response,
+    /// without a dot, or bin. If the template has {ext}, then {path} and {basename} have no extension.
+    /// Characters that some file systems refuse become _. Names that are taken, and names that differ only
+    /// in case, get a number.
     #[arg(long, value_name = "TEMPLATE", requires = "output", value_parser = NameTemplate::from_str)]
     pub(crate) names: Option<NameTemplate>,
 
     /// Keep unfinished bodies in DIR/.inflight-INDEX.part, and request the rest of those that an earlier run
     /// left
+    ///
+    /// Without this option, the program deletes the unfinished bodies of earlier runs.
     ///
     /// Skips the URLs that --journal or, without it, DIR/manifest.jsonl lists as finished. As with
     /// `get --continue`, bodies are not decoded, and a status other than 200 is a failure.
@@ -181,7 +190,7 @@ impl Gather {
         if self.polite {
             self.robots = true;
             self.per_host = self.per_host.or(POLITE_PER_HOST);
-            self.host_rate = self.host_rate.or(POLITE_HOST_RATE);
+            self.host_rate = self.host_rate.or(Some(POLITE_HOST_RATE));
         }
         self
     }

@@ -14,7 +14,7 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
 use crate::format::Format;
 pub(crate) use gather::{Gather, InputFormat, SummaryFormat};
-pub(crate) use parse::PinnedAddress;
+pub(crate) use parse::{HostInterval, PinnedAddress};
 pub(crate) use requests::RequestArgs;
 
 use parse::parse_workers;

@@ -57,6 +57,26 @@ pub(super) fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
     NonZeroU32::new(n).ok_or_else(|| "must be at least 1/s".to_owned())
 }
 
+/// The shortest time between the starts of two requests to one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostInterval(pub(crate) Duration);
+
+/// Parses a number of requests per second or per minute, such as `20`, `0.2/s` or `6/m`.
+pub(super) fn parse_host_rate(text: &str) -> Result<HostInterval, String> {
+    let (number, period) = match (text.strip_suffix("/s"), text.strip_suffix("/m")) {
+        (Some(number), _) => (number, 1.0),
+        (None, Some(number)) => (number, 60.0),
+        (None, None) => (text, 1.0),
+    };
+    let is_number = number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let rate: Option<f64> = number.parse().ok().filter(|_| is_number);
+    let interval = rate.and_then(|rate| Duration::try_from_secs_f64(period / rate).ok());
+    match interval {
+        Some(interval) if !interval.is_zero() => Ok(HostInterval(interval)),
+        _ => Err("write a rate above zero as 20, 20/s, 0.2/s or 6/m".to_owned()),
+    }
+}
+
 pub(super) fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
     let n = parse_count(text)?;
     if n.get() > MAX_WORKERS {
@@ -160,6 +180,19 @@ mod tests {
             "", "0", "0/s", "-1", "-1/s", "1.5/s", "20/m", "/s", "20 /s", "20/s/s",
         ] {
             assert!(parse_rate(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_rate_may_be_below_one_per_second() {
+        for (text, millis) in [("20", 50), ("20/s", 50), ("0.2/s", 5000), ("6/m", 10_000)] {
+            let expected = HostInterval(Duration::from_millis(millis));
+            assert_eq!(parse_host_rate(text), Ok(expected), "{text}");
+        }
+        for bad in [
+            "", "0", "0/s", "-1", "1e3", "inf", "/s", "20/h", "20 /s", "1/s/s",
+        ] {
+            assert!(parse_host_rate(bad).is_err(), "{bad}");
         }
     }
 

@@ -63,6 +63,8 @@ pub(crate) struct RequestArgs {
     ///
     /// A key is the name of an option, such as `user-agent = "my-crawler/1.0"` or `retries = 3`. Keys in
     /// [get] and [gather] apply to one command. An option on the command line replaces the value of the file.
+    /// The file cannot set options of a single run, such as input, output, journal and continue. A flag that
+    /// the file sets to true cannot be switched off on the command line.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 

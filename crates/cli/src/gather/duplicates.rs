@@ -28,6 +28,18 @@ struct State {
 enum FirstUrl {
     Running(Vec<Indexed>),
     Finished(Box<Record>),
+    /// An earlier run has finished the URL, and its result is not known.
+    Skipped,
+}
+
+/// What to do with a URL.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Fetch(InputUrl),
+    /// An equal URL answers it.
+    Answered,
+    /// An earlier run has finished an equal URL.
+    Skip,
 }
 
 /// What two requests must have in common to have the same result.
@@ -55,18 +67,26 @@ impl RequestKey {
 }
 
 impl Duplicates {
-    /// Returns the URL if it must be fetched. Otherwise, an equal URL answers it.
-    pub(super) fn take_new(&self, index: usize, url: InputUrl) -> Option<InputUrl> {
+    /// Records a URL that an earlier run has finished.
+    pub(super) fn skip(&self, url: &InputUrl) {
+        if let Some(key) = RequestKey::of(url) {
+            self.0.borrow_mut().first.insert(key, FirstUrl::Skipped);
+        }
+    }
+
+    /// Decides whether the URL must be fetched.
+    pub(super) fn take(&self, index: usize, url: InputUrl) -> Taken {
         let Some(key) = RequestKey::of(&url) else {
-            return Some(url);
+            return Taken::Fetch(url);
         };
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
         match state.first.get_mut(&key) {
             None => {
                 state.first.insert(key, FirstUrl::Running(Vec::new()));
-                return Some(url);
+                return Taken::Fetch(url);
             }
+            Some(FirstUrl::Skipped) => return Taken::Skip,
             Some(FirstUrl::Running(waiting)) => {
                 state.waiting += 1;
                 waiting.push((index, url));
@@ -75,7 +95,7 @@ impl Duplicates {
                 state.answers.push_back(answer(record, index, &url));
             }
         }
-        None
+        Taken::Answered
     }
 
     /// Returns whether no more duplicates may be taken before the answers have been reported.
@@ -134,9 +154,18 @@ mod tests {
     #[test]
     fn equal_urls_are_fetched_once_and_have_the_same_result() {
         let duplicates = Duplicates::default();
-        assert!(duplicates.take_new(0, url("http://a")).is_some());
-        assert!(duplicates.take_new(1, url("http://a/#part")).is_none());
-        assert!(duplicates.take_new(2, url("http://a/?q")).is_some());
+        assert!(matches!(
+            duplicates.take(0, url("http://a")),
+            Taken::Fetch(_)
+        ));
+        assert!(matches!(
+            duplicates.take(1, url("http://a/#part")),
+            Taken::Answered
+        ));
+        assert!(matches!(
+            duplicates.take(2, url("http://a/?q")),
+            Taken::Fetch(_)
+        ));
         assert!(!duplicates.has_answers());
         let record = Record {
             index: 0,
@@ -146,7 +175,10 @@ mod tests {
             ..Record::default()
         };
         duplicates.finish(&url("http://a"), &record);
-        assert!(duplicates.take_new(3, url("http://a/")).is_none());
+        assert!(matches!(
+            duplicates.take(3, url("http://a/")),
+            Taken::Answered
+        ));
         let answers: Vec<_> = std::iter::from_fn(|| duplicates.next_answer()).collect();
         let fields = answers
             .iter()
@@ -171,10 +203,16 @@ mod tests {
             id: Some("7".to_owned()),
             ..OwnSettings::default()
         };
-        assert!(duplicates.take_new(0, url("http://a/")).is_some());
-        assert!(duplicates.take_new(1, with(body.clone())).is_some());
-        assert!(duplicates.take_new(2, with(body)).is_none());
-        assert!(duplicates.take_new(3, with(id)).is_none());
+        assert!(matches!(
+            duplicates.take(0, url("http://a/")),
+            Taken::Fetch(_)
+        ));
+        assert!(matches!(
+            duplicates.take(1, with(body.clone())),
+            Taken::Fetch(_)
+        ));
+        assert!(matches!(duplicates.take(2, with(body)), Taken::Answered));
+        assert!(matches!(duplicates.take(3, with(id)), Taken::Answered));
     }
 
     #[test]
@@ -182,11 +220,25 @@ mod tests {
         let duplicates = Duplicates::default();
         for index in 0..=MAX_WAITING {
             assert!(!duplicates.is_full());
-            duplicates.take_new(index, url("http://a/"));
+            duplicates.take(index, url("http://a/"));
         }
         assert!(duplicates.is_full());
         duplicates.finish(&url("http://a/"), &Record::default());
         while duplicates.next_answer().is_some() {}
         assert!(!duplicates.is_full());
+    }
+
+    #[test]
+    fn a_duplicate_of_a_finished_url_is_skipped() {
+        let duplicates = Duplicates::default();
+        duplicates.skip(&url("http://a/"));
+        assert!(matches!(
+            duplicates.take(1, url("http://a/#part")),
+            Taken::Skip
+        ));
+        assert!(matches!(
+            duplicates.take(2, url("http://b/")),
+            Taken::Fetch(_)
+        ));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use inflight::download::{ChunkOrRestart, CompleteFile};
+use inflight::http::StatusCode;
 use inflight::url::Url;
 use inflight::{Error, ErrorKind, Phase, RequestBuilder, Session};
 use sha2::{Digest, Sha256};
@@ -13,7 +14,7 @@ use crate::exchange::{ResponseOptions, ResponseReader, SharedStats};
 use crate::input::InputUrl;
 use crate::output::{Failure, Fetched};
 use crate::request::RequestSettings;
-use crate::robots::{RobotsError, RobotsRules};
+use crate::robots::{RedirectedRequest, RobotsError, RobotsRules};
 use crate::save::{BodyInfo, OutputDirectory, SaveDecision, SavedBody, relative_path};
 
 /// How many hosts with unknown rules the redirects of one URL may lead to.
@@ -30,6 +31,7 @@ pub(super) struct FetchContext {
     pub(super) with_digest: bool,
     pub(super) probe: bool,
     pub(super) robots: Option<RobotsRules>,
+    pub(super) max_redirects: usize,
     pub(super) directory: Option<OutputDirectory>,
 }
 
@@ -64,27 +66,31 @@ impl Job {
             None => self.failure(error),
         };
         let (Some(robots), Ok(mut url)) = (&context.robots, Url::parse(&self.url.text)) else {
-            return self.fetch(context).await.map_err(|error| failure(&error));
+            return self
+                .fetch(context, None)
+                .await
+                .map_err(|error| failure(&error));
         };
-        let mut hosts_left = MAX_NEW_HOSTS;
-        loop {
+        let mut redirected: Option<RedirectedRequest> = None;
+        for _ in 0..=MAX_NEW_HOSTS {
             if matches!(url.scheme(), "http" | "https") {
                 robots.check(&context.session, &url).await?;
             }
-            let error = match self.fetch(context).await {
+            let error = match self.fetch(context, redirected.as_ref()).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(error) => error,
             };
             match RobotsError::of(&error) {
-                Some(RobotsError::Unknown {
-                    url: target,
-                    is_idempotent: true,
-                }) if hosts_left > 0 => url = target.clone(),
+                Some(RobotsError::Unknown(request)) if !request.has_body => {
+                    self.stats.uncount_attempt();
+                    url = request.url.clone();
+                    redirected = Some((**request).clone());
+                }
                 _ => return Err(failure(&error)),
             }
-            hosts_left -= 1;
-            self.stats.restart();
         }
+        let message = "too many redirects to hosts whose robots.txt is unknown";
+        Err(Failure::new(ErrorKind::TooManyRedirects, message))
     }
 
     /// Checks the entry of the input.
@@ -123,11 +129,25 @@ impl Job {
         failure
     }
 
-    async fn fetch(&self, context: &FetchContext) -> Result<Fetched, Error> {
-        let own = self.url.own.as_deref();
-        let mut request = context
-            .settings
-            .request(&context.session, &self.url.text, own);
+    /// Sends the request of the entry, or continues it at a redirect.
+    async fn fetch(
+        &self,
+        context: &FetchContext,
+        redirected: Option<&RedirectedRequest>,
+    ) -> Result<Fetched, Error> {
+        let is_resumed = context
+            .directory
+            .as_ref()
+            .is_some_and(OutputDirectory::is_resumed);
+        let mut request = match redirected {
+            // A download that can be continued has the URL of the entry. It is a GET.
+            Some(redirected) if !is_resumed => self.redirected_request(context, redirected),
+            _ => {
+                let own = self.url.own.as_deref();
+                let settings = &context.settings;
+                settings.request(&context.session, &self.url.text, own)
+            }
+        };
         if let Some(limit) = context.queue_timeout {
             let left = limit.saturating_sub(self.stats.snapshot().queued());
             if left.is_zero() {
@@ -143,6 +163,38 @@ impl Job {
         }
     }
 
+    fn redirected_request(
+        &self,
+        context: &FetchContext,
+        redirected: &RedirectedRequest,
+    ) -> RequestBuilder {
+        let RedirectedRequest {
+            url,
+            method,
+            headers,
+            ..
+        } = redirected;
+        let request = context.session.request(method.clone(), url);
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(name.clone(), value.clone())
+        });
+        let followed = self.stats.snapshot().redirects as usize;
+        request.max_redirects(context.max_redirects.saturating_sub(followed))
+    }
+
+    /// Checks the limit on redirects after the last request to a host whose rules were unknown. The session returns
+    /// the response if it may follow no redirect.
+    fn check_redirects(&self, context: &FetchContext, status: StatusCode) -> Result<(), Error> {
+        let limit = context.max_redirects;
+        let followed = self.stats.snapshot().redirects as usize;
+        let is_redirect = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+        match limit > 0 && followed == limit && is_redirect {
+            true => Err(Error::new(ErrorKind::TooManyRedirects)
+                .with_context(format!("more than {limit} in a row"))),
+            false => Ok(()),
+        }
+    }
+
     /// Receives the whole body, and saves it if there is a directory.
     async fn receive(
         &self,
@@ -152,6 +204,7 @@ impl Job {
     ) -> Result<Fetched, Error> {
         let mut digest = context.with_digest.then(Sha256::new);
         let mut reader = ResponseReader::open(request, context.options, self.stats.clone()).await?;
+        self.check_redirects(context, reader.status())?;
         let runtime = context.session.runtime();
         let mut file =
             directory.map(|directory| directory.partial_file(self.index, runtime.clone()));
@@ -203,7 +256,8 @@ impl Job {
         let save = move |file: CompleteFile| {
             let path = file.temporary_path();
             let bytes = path.map(|path| Ok::<_, io::Error>(path.metadata()?.len()));
-            job.stats.set_bytes(bytes.transpose()?.unwrap_or_default());
+            job.stats
+                .finish_download(bytes.transpose()?.unwrap_or_default());
             directory.save(file, job.body_info(None), with_digest, &job.decision)
         };
         Ok(request.resume_with(path, save).await?.into())

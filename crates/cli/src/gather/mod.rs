@@ -8,12 +8,11 @@ mod run;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use inflight::BlockOn;
 use inflight::probe::exchanges;
 
-use crate::args;
+use crate::args::{self, HostInterval};
 use crate::exchange::ResponseOptions;
 use crate::exit::{CliError, ExitStatus};
 use crate::input::Input;
@@ -23,7 +22,7 @@ use crate::probe::LoopProbe;
 use crate::progress::{Progress, Unit};
 use crate::request::RequestSettings;
 use crate::robots::{RobotsClient, RobotsRules};
-use crate::save::{DirectoryOptions, OutputDirectory};
+use crate::save::{self, DirectoryOptions, OutputDirectory};
 use crate::session;
 use crate::signal::Interrupt;
 use crate::summary::Summary;
@@ -32,12 +31,19 @@ use fetch::FetchContext;
 use pulled::{PulledUrls, check_input};
 use run::{GatherRun, HostLimits};
 
-const SECOND: Duration = Duration::from_secs(1);
-
 pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     let args = args.with_politeness();
     let input = Input::open(args.urls, args.input.as_deref(), args.input_format)?;
     let settings = RequestSettings::from_args(&args.requests)?;
+    if let Some(directory) = &args.output {
+        // The journal may be in the directory. `OutputDirectory` reports an error.
+        let _ = std::fs::create_dir_all(directory);
+        if args.journal.as_deref() == Some(&*directory.join(save::MANIFEST)) {
+            return Err(CliError::usage(
+                "the journal needs another name than the manifest of --output",
+            ));
+        }
+    }
     let journal = args.journal.as_deref();
     let journal = journal.map(|path| Journal::open(path, args.retry_failed));
     let (journal, mut earlier) = journal.transpose()?.unzip();
@@ -63,8 +69,8 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         let builder = builder
             .head_timeout(settings.head_timeout(&args.requests))
             .max_per_host(args.per_host.map(NonZeroUsize::get));
-        let builder = match args.host_rate.map(NonZeroU32::get) {
-            Some(rate) => builder.max_rate_per_host(rate, SECOND),
+        let builder = match args.host_rate {
+            Some(HostInterval(interval)) => builder.max_rate_per_host(1, interval),
             None => builder,
         };
         let builder = match args.probe {
@@ -100,7 +106,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         limit: args.limit.get(),
         hosts: HostLimits {
             per_host: args.per_host.map(NonZeroUsize::get),
-            rate: args.host_rate.map(NonZeroU32::get),
+            interval: args.host_rate.map(|HostInterval(interval)| interval),
             look_ahead: args.look_ahead.get(),
             robots: robots.clone(),
         },
@@ -126,6 +132,7 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         with_digest: args.digest,
         probe: args.probe,
         robots,
+        max_redirects: args.requests.max_redirects,
         directory,
     };
     let status = client.backend.block_on(async {

@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, ready};
 
-use super::duplicates::Duplicates;
+use super::duplicates::{Duplicates, Taken};
 use crate::exit::CliError;
 use crate::input::{Input, InputUrl};
-use crate::journal::{Decision, EarlierRecords};
+use crate::journal::{Decision, EarlierRecords, EarlierSource};
 use crate::progress::Progress;
 
 /// A URL and its index in the input.
@@ -59,20 +59,22 @@ impl PulledUrls {
             let index = self.next.get();
             self.next.set(index + 1);
             match self.earlier.decide(index, &url.text) {
-                Decision::Fetch => {
-                    let url = match &self.duplicates {
-                        Some(duplicates) => duplicates.take_new(index, url),
-                        None => Some(url),
-                    };
-                    if let Some(url) = url {
-                        return Poll::Ready(Some((index, url)));
-                    }
-                }
+                Decision::Fetch => match &self.duplicates {
+                    None => return Poll::Ready(Some((index, url))),
+                    Some(duplicates) => match duplicates.take(index, url) {
+                        Taken::Fetch(url) => return Poll::Ready(Some((index, url))),
+                        Taken::Answered => {}
+                        Taken::Skip => self.skip(false),
+                    },
+                },
                 Decision::Skip { has_failed } => {
-                    self.skipped.set(self.skipped.get() + 1);
-                    let failures = self.skipped_failures.get() + usize::from(has_failed);
-                    self.skipped_failures.set(failures);
-                    self.progress.advance(1);
+                    // A journal needs a record of each index. A manifest does not list duplicates.
+                    if let Some(duplicates) = &self.duplicates
+                        && self.earlier.source == EarlierSource::Manifest
+                    {
+                        duplicates.skip(&url);
+                    }
+                    self.skip(has_failed);
                 }
                 Decision::Mismatch => {
                     let error = mismatch_error(index, &url, &self.earlier);
@@ -81,6 +83,13 @@ impl PulledUrls {
             }
         }
         Poll::Ready(None)
+    }
+
+    fn skip(&self, has_failed: bool) {
+        self.skipped.set(self.skipped.get() + 1);
+        let failures = self.skipped_failures.get() + usize::from(has_failed);
+        self.skipped_failures.set(failures);
+        self.progress.skip();
     }
 
     /// Returns whether duplicates have a result.
@@ -133,8 +142,7 @@ pub(super) fn check_input(input: &Input, earlier: &EarlierRecords) -> Result<(),
 fn check_length(count: usize, earlier: &EarlierRecords) -> Result<(), CliError> {
     match earlier.index_after(count) {
         Some(index) => Err(CliError::usage(format_args!(
-            "the {} has the index {index}, but the input ends before it",
-            earlier.source
+            "an earlier run has finished the index {index}, but the input ends before it"
         ))),
         None => Ok(()),
     }
@@ -145,9 +153,12 @@ fn mismatch_error(index: usize, url: &InputUrl, earlier: &EarlierRecords) -> Cli
         Some(location) => location.to_string(),
         None => format!("URL {index}"),
     };
-    let source = earlier.source;
+    let (source, other) = match earlier.source {
+        EarlierSource::Journal => ("journal", "journal"),
+        EarlierSource::Manifest => ("manifest", "directory"),
+    };
     CliError::usage(format_args!(
         "{location} is not the URL that the {source} has at this index: use the input of the earlier run, or \
-         another {source}"
+         another {other}"
     ))
 }

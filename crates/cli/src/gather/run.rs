@@ -18,7 +18,6 @@ use inflight::probe::FutureExt;
 use inflight::url::Url;
 use inflight::{ErrorKind, JobError, JobErrorKind, gather_stream};
 
-use super::SECOND;
 use super::fetch::{FetchContext, Job};
 use super::pulled::PulledUrls;
 use crate::args::SummaryFormat;
@@ -74,8 +73,8 @@ impl StopReason {
 /// The limits for each host.
 pub(super) struct HostLimits {
     pub(super) per_host: Option<usize>,
-    /// The number of requests that start per second.
-    pub(super) rate: Option<u32>,
+    /// The shortest time between the starts of two requests.
+    pub(super) interval: Option<Duration>,
     pub(super) look_ahead: usize,
     pub(super) robots: Option<RobotsRules>,
 }
@@ -102,8 +101,8 @@ impl HostLimits {
         if let Some(per_host) = self.per_host {
             gather = gather.per_key(per_host);
         }
-        match self.rate {
-            Some(rate) => gather.rate_per_key(rate, SECOND, runtime),
+        match self.interval {
+            Some(interval) => gather.rate_per_key(1, interval, runtime),
             None => gather,
         }
     }

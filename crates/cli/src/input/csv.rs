@@ -8,8 +8,8 @@ use csv::{Position, Reader, ReaderBuilder, StringRecord, Trim};
 use inflight::ErrorKind;
 use serde_json::value::to_raw_value;
 
-use super::entry::{InputFault, InputUrl, SourceLocation};
-use super::jsonl::{Id, InputEntry};
+use super::entry::{InputFault, InputUrl, OwnSettings, SourceLocation};
+use super::jsonl::InputEntry;
 
 /// The numbers of the columns that have a meaning.
 struct Columns {
@@ -33,9 +33,15 @@ pub(super) fn read(
     let source = LimitedSource {
         source,
         bytes_since_record: bytes_since_record.clone(),
+        quotes: 0,
     };
     let mut builder = ReaderBuilder::new();
-    let mut reader = Some(builder.trim(Trim::Headers).from_reader(source));
+    let mut reader = Some(
+        builder
+            .trim(Trim::Headers)
+            .flexible(true)
+            .from_reader(source),
+    );
     let mut columns = None;
     std::iter::from_fn(move || {
         bytes_since_record.store(0, Ordering::Relaxed);
@@ -47,16 +53,25 @@ pub(super) fn read(
     })
 }
 
-/// A source that fails if a record is too long. Without a limit, a quote that is not closed makes the rest of the
-/// file one record in memory.
+/// A source that fails if a record is too long, and at its end if a quote is not closed. Such a quote makes the
+/// rest of the file one record.
 struct LimitedSource<R> {
     source: R,
     bytes_since_record: Arc<AtomicUsize>,
+    quotes: usize,
 }
 
 impl<R: Read> Read for LimitedSource<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
+        self.quotes += buffer[..read].iter().filter(|byte| **byte == b'"').count();
+        if read == 0 && self.quotes % 2 == 1 {
+            self.quotes = 0;
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the number of quotes is odd: one is not closed, and the lines after it are not read",
+            ));
+        }
         match self.bytes_since_record.fetch_add(read, Ordering::Relaxed) > MAX_LENGTH {
             true => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -91,7 +106,10 @@ fn read_record(
     };
     match reader.read_record(&mut record) {
         Ok(false) => None,
-        Ok(true) => Some(Ok(columns.parse(&record, location(record.position())))),
+        Ok(true) => {
+            let len = reader.headers().map_or(0, StringRecord::len);
+            Some(Ok(columns.parse(&record, len, location(record.position()))))
+        }
         Err(error) if error.is_io_error() => Some(Err(error.into())),
         // The next record can be read.
         Err(error) => Some(Ok(fault(location(error.position()), describe(&error)))),
@@ -101,9 +119,6 @@ fn read_record(
 /// Describes an error without the contents of the record.
 fn describe(error: &csv::Error) -> String {
     match error.kind() {
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => format!("the record has {len} fields, and the header has {expected_len}"),
         csv::ErrorKind::Utf8 { .. } => "the record is not UTF-8".to_owned(),
         _ => "the record cannot be parsed".to_owned(),
     }
@@ -145,18 +160,27 @@ impl Columns {
         }))
     }
 
-    fn parse(&self, record: &StringRecord, location: SourceLocation) -> InputUrl {
+    /// `len` is the number of columns.
+    fn parse(&self, record: &StringRecord, len: usize, location: SourceLocation) -> InputUrl {
         let field = |column: Option<usize>| {
             let text = record.get(column?)?;
             (!text.is_empty()).then(|| text.to_owned())
         };
         let trimmed = |column| field(column).map(|text| text.trim().to_owned());
+        let invalid = |message: String| InputUrl {
+            text: trimmed(Some(self.url)).unwrap_or_default(),
+            own: OwnSettings::of_id(field(self.id)),
+            ..fault(location.clone(), message)
+        };
+        if record.len() != len {
+            let fields = record.len();
+            return invalid(format!(
+                "the record has {fields} fields, and the header has {len}"
+            ));
+        }
         // The decoder of UTF-16 replaces what it cannot decode.
         if record.iter().any(|field| field.contains('\u{fffd}')) {
-            return fault(
-                location,
-                "the record has an undecodable character".to_owned(),
-            );
+            return invalid("the record has an undecodable character".to_owned());
         }
         let parse = || -> Result<InputEntry, serde_json::Error> {
             let headers = field(self.headers).map(|json| serde_json::from_str(&json));
@@ -167,15 +191,12 @@ impl Columns {
                 headers: headers.transpose()?,
                 body: body.transpose()?,
                 output: field(self.output),
-                id: field(self.id).map(Id::Text),
+                id: field(self.id).map(|id| to_raw_value(&id)).transpose()?,
             })
         };
         match parse() {
-            Ok(entry) => entry.into_url(location),
-            Err(_) => fault(
-                location,
-                "the column `headers` is not a JSON object of strings".to_owned(),
-            ),
+            Ok(entry) => entry.into_url(location.clone()),
+            Err(_) => invalid("the column `headers` is not a JSON object of strings".to_owned()),
         }
     }
 }
@@ -217,6 +238,7 @@ mod tests {
     fn a_bad_record_is_a_fault_and_the_next_one_is_read() {
         let urls = read_all("url,headers\nhttp://a/,1,2\nhttp://b/,secret\nhttp://c/,\n");
         assert!(urls[0].fault.as_ref().unwrap().message.contains("3 fields"));
+        assert_eq!(urls[0].text, "http://a/");
         let message = &urls[1].fault.as_ref().unwrap().message;
         assert!(message.contains("headers") && !message.contains("secret"));
         assert_eq!((urls[2].fault.as_ref(), urls.len()), (None, 3));
@@ -235,6 +257,15 @@ mod tests {
                 .contains("quote")
         );
         assert!(urls.next().is_none());
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_an_error_at_the_end() {
+        let source = io::Cursor::new("url,id\nhttp://a/,1\nhttp://b/,\"2\nhttp://c/,3\n");
+        let urls: Vec<_> = read(source, "test".into()).collect();
+        assert!(urls[0].is_ok());
+        let last = urls.last().unwrap().as_ref().unwrap_err();
+        assert!(last.to_string().contains("quotes"), "{last}");
     }
 
     #[test]

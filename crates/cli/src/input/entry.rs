@@ -47,6 +47,17 @@ impl InputFault {
     }
 }
 
+impl OwnSettings {
+    /// Returns settings that only have an id, for an entry that cannot be requested.
+    pub(super) fn of_id(id: Option<String>) -> Option<Box<Self>> {
+        let own = Self {
+            id: Some(id?),
+            ..Self::default()
+        };
+        Some(Box::new(own))
+    }
+}
+
 impl InputUrl {
     /// Returns an entry that has only a URL.
     pub(crate) fn plain(text: String, location: Option<SourceLocation>) -> Self {

@@ -9,6 +9,7 @@ use inflight::bytes::Bytes;
 use inflight::http::Method;
 use inflight::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::entry::{InputFault, InputUrl, OwnSettings, SourceLocation, control_character_fault};
@@ -26,7 +27,7 @@ pub(super) struct InputEntry {
     pub(super) headers: Option<BTreeMap<String, HeaderValues>>,
     pub(super) body: Option<Box<RawValue>>,
     pub(super) output: Option<String>,
-    pub(super) id: Option<Id>,
+    pub(super) id: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -36,31 +37,27 @@ pub(super) enum HeaderValues {
     Many(Vec<String>),
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum Id {
-    Text(String),
-    Number(serde_json::Number),
-}
-
 pub(super) fn read(
     source: impl Read,
     name: Arc<str>,
 ) -> impl Iterator<Item = io::Result<InputUrl>> {
-    lines::entries(
-        source,
-        name,
-        MAX_LENGTH,
-        |text, location| match serde_json::from_str::<InputEntry>(text) {
-            Ok(entry) => entry.into_url(location),
-            Err(error) => InputUrl {
-                text: String::new(),
-                fault: Some(InputFault::new(ErrorKind::InvalidRequest, describe(&error))),
-                location: Some(location),
-                own: None,
-            },
-        },
-    )
+    lines::entries(source, name, MAX_LENGTH, parse)
+}
+
+fn parse(text: &str, location: SourceLocation) -> InputUrl {
+    let error = match serde_json::from_str::<InputEntry>(text) {
+        Ok(entry) => return entry.into_url(location),
+        Err(error) => error,
+    };
+    // The record of the entry has its URL and its id, if the line is JSON.
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    let field = |name: &str| value.get(name).and_then(Value::as_str);
+    InputUrl {
+        text: field("url").unwrap_or_default().to_owned(),
+        fault: Some(InputFault::new(ErrorKind::InvalidRequest, describe(&error))),
+        location: Some(location),
+        own: OwnSettings::of_id(field("id").map(str::to_owned)),
+    }
 }
 
 /// Describes an error without the values of the line, because they may be credentials.
@@ -79,10 +76,14 @@ impl InputEntry {
     pub(super) fn into_url(self, location: SourceLocation) -> InputUrl {
         let (own, invalid) = match self.settings() {
             Ok(own) => (own, None),
-            Err(message) => (
-                OwnSettings::default(),
-                Some(InputFault::new(ErrorKind::InvalidRequest, message)),
-            ),
+            Err(message) => {
+                let own = OwnSettings {
+                    id: self.id().unwrap_or_default(),
+                    ..OwnSettings::default()
+                };
+                let fault = InputFault::new(ErrorKind::InvalidRequest, message);
+                (own, Some(fault))
+            }
         };
         InputUrl {
             fault: invalid.or_else(|| control_character_fault(&self.url)),
@@ -100,10 +101,7 @@ impl InputEntry {
             method: method.transpose()?,
             headers: self.headers()?,
             output: self.output.clone(),
-            id: self.id.as_ref().map(|id| match id {
-                Id::Text(text) => text.clone(),
-                Id::Number(number) => number.to_string(),
-            }),
+            id: self.id()?,
             body: None,
         };
         if let Some(body) = &self.body {
@@ -122,6 +120,22 @@ impl InputEntry {
             }
         }
         Ok(own)
+    }
+
+    /// Returns the id. A number has its digits.
+    fn id(&self) -> Result<Option<String>, String> {
+        let Some(id) = self.id.as_deref().map(RawValue::get) else {
+            return Ok(None);
+        };
+        let id = match serde_json::from_str(id) {
+            Ok(Value::String(text)) => text,
+            Ok(Value::Number(_)) => id.to_owned(),
+            _ => return Err("the id is neither a string nor a number".to_owned()),
+        };
+        match id.chars().any(char::is_control) {
+            true => Err("the id has a control character".to_owned()),
+            false => Ok(Some(id)),
+        }
     }
 
     fn headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, String> {

@@ -15,13 +15,13 @@ use sha2::{Digest, Sha256};
 
 use super::names::{NameFields, NameTemplate, numbered, relative_path, unnumbered};
 use super::{Completion, OpenFiles};
-use crate::exit::CliError;
+use crate::exit::{CliError, print_to_stderr};
 use crate::journal::{Decision, EarlierRecords};
 use crate::line_file::{LineFile, for_each_line};
 use crate::output::redacted;
 
 /// The name of the manifest in the directory.
-const MANIFEST: &str = "manifest.jsonl";
+pub(crate) const MANIFEST: &str = "manifest.jsonl";
 
 /// How the names of temporary files start.
 const TEMPORARY: &str = ".inflight-";
@@ -153,7 +153,13 @@ impl OutputDirectory {
                 path.display()
             )));
         };
-        remove_temporary_files(&path, is_resumed).map_err(error)?;
+        let removed = remove_temporary_files(&path, is_resumed).map_err(error)?;
+        if removed > 0 {
+            print_to_stderr(format_args!(
+                "deleted {removed} unfinished files of an earlier run from {}: --continue would keep them",
+                path.display()
+            ));
+        }
 
         let mut contents = ManifestContents::default();
         for_each_line(
@@ -265,7 +271,7 @@ impl Shared {
                 content_type: info.content_type.as_deref(),
             }),
         };
-        let name = create_directories(&self.path, &name)?;
+        let name = lock(&self.taken).create_directories(&self.path, &name)?;
         let url = redacted(&info.url);
         let own = self.own_names.get(&info.index);
         let own =
@@ -341,6 +347,8 @@ struct TakenNames {
     names: HashSet<u64>,
     /// The first number that may be free, for each name that was taken.
     next_numbers: HashMap<u64, usize>,
+    /// The path of each directory.
+    directories: HashMap<u64, String>,
     listed_directories: HashSet<String>,
 }
 
@@ -375,6 +383,48 @@ impl TakenNames {
         self.names.insert(lower_case_hash(path))
     }
 
+    /// Creates the directories of a relative path, and returns the path. Adds a number to the name of a directory
+    /// that exists as a file, as a directory with another case, or as a symbolic link, which may lead out of the
+    /// directory.
+    fn create_directories(&mut self, root: &Path, path: &str) -> io::Result<String> {
+        let Some((directories, name)) = path.rsplit_once('/') else {
+            return Ok(path.to_owned());
+        };
+        let mut created = String::new();
+        for directory in directories.split('/') {
+            self.list(root, created.trim_end_matches('/'));
+            let candidates = (1..).map(|n| format!("{created}{}", numbered(directory, n)));
+            for candidate in candidates {
+                if self.take_directory(root, &candidate)? {
+                    created = candidate + "/";
+                    break;
+                }
+            }
+        }
+        Ok(created + name)
+    }
+
+    /// Creates a directory, or uses an existing one. Returns `false` if the name is taken.
+    fn take_directory(&mut self, root: &Path, path: &str) -> io::Result<bool> {
+        if let Some(existing) = self.directories.get(&lower_case_hash(path)) {
+            return Ok(existing == path);
+        }
+        if !self.insert(path) {
+            return Ok(false);
+        }
+        let created = fs::create_dir(root.join(path));
+        let is_directory = match created {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(_) => fs::symlink_metadata(root.join(path))?.is_dir(),
+            Ok(()) => true,
+        };
+        if is_directory {
+            self.directories
+                .insert(lower_case_hash(path), path.to_owned());
+        }
+        Ok(is_directory)
+    }
+
     /// Adds the names in a directory, the first time. A directory that cannot be read has no names. A rename
     /// replaces no file in any case.
     fn list(&mut self, root: &Path, directory: &str) {
@@ -386,11 +436,15 @@ impl TakenNames {
             .flatten()
             .flatten()
         {
-            let name = entry.file_name();
-            match directory {
-                "" => self.insert(&name.to_string_lossy()),
-                directory => self.insert(&format!("{directory}/{}", name.to_string_lossy())),
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = match directory {
+                "" => name,
+                directory => format!("{directory}/{name}"),
             };
+            self.insert(&path);
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.directories.insert(lower_case_hash(&path), path);
+            }
         }
     }
 }
@@ -401,34 +455,9 @@ fn lower_case_hash(name: &str) -> u64 {
     hasher.finish()
 }
 
-/// Creates the directories of a relative path, and returns the path. Adds a number to the name of a directory
-/// that exists as a file or as a symbolic link, which may lead out of the directory.
-fn create_directories(root: &Path, path: &str) -> io::Result<String> {
-    let Some((directories, name)) = path.rsplit_once('/') else {
-        return Ok(path.to_owned());
-    };
-    let mut created = String::new();
-    for directory in directories.split('/') {
-        for number in 1.. {
-            let candidate = format!("{created}{}", numbered(directory, number));
-            let path = root.join(&candidate);
-            let is_directory = match fs::create_dir(&path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                Err(_) => fs::symlink_metadata(&path)?.is_dir(),
-                Ok(()) => true,
-            };
-            if is_directory {
-                created = candidate + "/";
-                break;
-            }
-        }
-    }
-    Ok(created + name)
-}
-
-/// Deletes the temporary files of runs that were killed. Keeps those that a download can continue if
-/// `is_resumed`.
-fn remove_temporary_files(directory: &Path, is_resumed: bool) -> io::Result<()> {
+/// Deletes the temporary files of runs that were killed, and returns their number. Keeps those that a download can
+/// continue if `is_resumed`.
+fn remove_temporary_files(directory: &Path, is_resumed: bool) -> io::Result<usize> {
     PartialFile::remove_abandoned(directory, |name| {
         let name = name.to_str().unwrap_or_default();
         let index = name
@@ -437,7 +466,6 @@ fn remove_temporary_files(directory: &Path, is_resumed: bool) -> io::Result<()> 
         let is_index = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         is_resumed && index.is_some_and(is_index)
     })
-    .map(drop)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

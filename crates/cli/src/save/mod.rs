@@ -13,7 +13,9 @@ use async_channel::{Receiver, Sender};
 use inflight::backend::Runtime;
 use inflight::download::PartialFile;
 
-pub(crate) use directory::{BodyInfo, DirectoryOptions, OutputDirectory, SaveDecision, SavedBody};
+pub(crate) use directory::{
+    BodyInfo, DirectoryOptions, MANIFEST, OutputDirectory, SaveDecision, SavedBody,
+};
 pub(crate) use names::{NameTemplate, file_name, relative_path};
 
 /// The destination of a response.

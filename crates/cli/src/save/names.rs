@@ -1,6 +1,6 @@
 //! Names of files that are valid on every file system.
 //!
-//! Names contain only letters, digits and common punctuation. They do not start with a dot, do not end with a
+//! Names contain no character that a file system refuses or that is invisible. They do not start with a dot, do not end with a
 //! dot or a space, are not a device name of Windows, and are short enough for a number to be added.
 
 use std::fmt::Write as _;
@@ -229,8 +229,18 @@ fn safe_path(path: &str) -> String {
     safe + &last
 }
 
+/// Returns whether a character may be in a name: no file system refuses it, and it is visible.
+fn is_safe(c: char) -> bool {
+    let is_invisible = matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{ffff}'
+    );
+    let is_refused = r#"/\:*?"<>|"#.contains(c);
+    !c.is_control() && !is_invisible && !is_refused && (c == ' ' || !c.is_whitespace())
+}
+
 fn safe_name(name: &str) -> String {
-    let is_safe = |c: char| c.is_alphanumeric() || " !#$%&'()+,-.;=@[]^_`{}~".contains(c);
     let name: String = name
         .chars()
         .map(|c| if is_safe(c) { c } else { '_' })
@@ -376,6 +386,11 @@ mod tests {
             ("  ", "_"),
             ("\u{202e}txt.exe", "_txt.exe"),
             ("caf\u{e9}.html", "caf\u{e9}.html"),
+            (
+                "e\u{301}-\u{939}\u{94d}-\u{1f600}",
+                "e\u{301}-\u{939}\u{94d}-\u{1f600}",
+            ),
+            ("a\u{a0}\u{200b}b", "a__b"),
         ] {
             assert_eq!(safe_name(name), expected, "{name}");
         }

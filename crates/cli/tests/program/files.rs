@@ -66,7 +66,7 @@ fn names_that_are_taken_get_a_number() {
     ];
     let options = ["--names", "{path}", "--limit", "1"];
     let records = gather(directory.path(), &options, &urls);
-    let expected = ["anything/A", "anything/a-2", "anything-2", "anything/a/b"];
+    let expected = ["anything/A", "anything/a-2", "anything-2", "anything/a-3/b"];
     assert_eq!(files(&records), expected);
     for (record, url) in records.iter().zip(&urls) {
         let file = directory.path().join(record["file"].as_str().unwrap());
@@ -349,7 +349,7 @@ fn with_continue_a_complete_partial_file_is_only_confirmed() {
     );
     assert_eq!(
         (&records[0]["bytes"], &records[0]["status"]),
-        (&5.into(), &Value::Null)
+        (&5.into(), &200.into())
     );
     assert_eq!(file_names(directory.path()), ["book.pdf"]);
     assert_eq!(server.requests()[0].header("range"), Some(&b"bytes=5-"[..]));
@@ -369,4 +369,56 @@ fn names_may_begin_with_any_directory() {
         assert_eq!(kinds(&records), ["ok"]);
     }
     assert_eq!(manifest(directory.path()).len(), 2);
+}
+
+#[test]
+fn directories_that_differ_only_in_case_get_a_number_also_in_later_runs() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let options = ["--names", "{path}"];
+    for (path, expected) in [
+        ("/anything/P/x", "anything/P/x"),
+        ("/anything/p/x", "anything/p-2/x"),
+        ("/anything/p/y", "anything/p-2/y"),
+        ("/anything/P/y", "anything/P/y"),
+    ] {
+        let records = gather(directory.path(), &options, &[origin.url(path)]);
+        assert_eq!(files(&records), [expected]);
+    }
+}
+
+#[test]
+fn with_continue_and_dedup_a_second_run_fetches_nothing() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let urls = vec![origin.url("/range/100"); 3];
+    let options = ["--continue", "--dedup"];
+    assert_eq!(gather(directory.path(), &options, &urls).len(), 3);
+    assert!(gather(directory.path(), &options, &urls).is_empty());
+    assert_eq!(origin.stats().requests, 1);
+    assert_eq!(file_names(directory.path()), ["000000"]);
+}
+
+#[test]
+fn the_journal_may_be_in_a_directory_that_does_not_exist() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("pages");
+    let journal = pages.join("journal.jsonl");
+    let records = gather(
+        &pages,
+        &["--journal", journal.to_str().unwrap()],
+        &[origin.url("/page/1")],
+    );
+    assert_eq!(kinds(&records), ["ok"]);
+    let output = ["gather", "--output", pages.to_str().unwrap(), "--journal"];
+    let manifest = pages.join("manifest.jsonl");
+    let ran = run(output
+        .into_iter()
+        .chain([manifest.to_str().unwrap(), &*origin.url("/page/1")]));
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stderr.contains("another name than the manifest"),
+        "{ran:?}"
+    );
 }

@@ -45,7 +45,7 @@ fn json_lines_have_their_own_requests_files_and_ids() {
             .to_string(),
         json!({"url": url, "body": {"n": 1}, "id": 3}).to_string(),
         "{\"url\": \"secret\"".to_owned(),
-        json!({"url": url, "output": "../outside"}).to_string(),
+        format!("{{\"url\":\"{url}\",\"output\":\"../outside\",\"id\":18446744073709551616}}"),
     ];
     let (ran, directory) = gather(
         "urls.jsonl",
@@ -60,7 +60,16 @@ fn json_lines_have_their_own_requests_files_and_ids() {
     );
     assert_eq!(ran.code, Some(1));
     let ids: Vec<_> = records.iter().map(|record| record["id"].as_str()).collect();
-    assert_eq!(ids, [Some("first"), None, Some("3"), None, None]);
+    assert_eq!(
+        ids,
+        [
+            Some("first"),
+            None,
+            Some("3"),
+            None,
+            Some("18446744073709551616")
+        ]
+    );
     assert_eq!(records[0]["file"], "a/first.json");
     assert_eq!(records[3]["url"], "");
     let message = records[3]["error"]["message"].as_str().unwrap();
@@ -94,7 +103,7 @@ fn json_lines_have_their_own_requests_files_and_ids() {
 fn csv_has_a_header_and_a_bad_record_is_one_failure() {
     let origin = Origin::start().unwrap();
     let url = origin.url("/anything/1");
-    let csv = format!("title,url,id\r\n\"a, b\",{url},7\r\ntoo,many,fields,here\r\nc,{url},8\r\n");
+    let csv = format!("title,url,id\r\n\"a, b\",{url},7\r\nx,too,many,fields\r\nc,{url},8\r\n");
     let (ran, _directory) = gather("urls.csv", csv, &["--names", "{id}.{ext}"]);
     let records = ran.records();
     assert_eq!(kinds(&records), ["ok", "invalid_request", "ok"], "{ran:?}");
@@ -102,6 +111,12 @@ fn csv_has_a_header_and_a_bad_record_is_one_failure() {
         (&records[0]["file"], &records[2]["file"]),
         (&"7.json".into(), &"8.json".into())
     );
+    assert_eq!(records[1]["url"], "too");
+    let unclosed = format!("url,id\n{url},1\n{url},\"2\n{url},3\n");
+    let (ran, _directory) = gather("urls.csv", unclosed, &[]);
+    assert_eq!(kinds(&ran.records()), ["ok"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("quotes is odd"), "{ran:?}");
     let (ran, _directory) = gather("urls.csv", "link\nhttp://a/\n", &[]);
     assert_eq!((ran.code, &*ran.stdout), (Some(1), ""));
     assert!(ran.stderr.contains("no column `url`"), "{ran:?}");

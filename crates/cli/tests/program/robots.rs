@@ -201,24 +201,60 @@ fn robots_txt_may_be_a_redirect_to_another_path() {
     );
 }
 
+/// A server that redirects each request except the first.
+fn redirecting(status: &str, location: &str) -> ScriptedServer {
+    with_page(format!(
+        "HTTP/1.1 {status}\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    ))
+}
+
 #[test]
-fn a_request_that_is_not_idempotent_is_not_repeated_to_learn_rules() {
+fn a_redirect_to_a_host_with_unknown_rules_repeats_no_request() {
+    for options in [&[][..], &["-d", "n=1"]] {
+        let last = with_rules("");
+        let second = redirecting("302 Found", &last.url("/last"));
+        let first = redirecting("303 See Other", &second.url("/second"));
+        let secret = ["-H", "Authorization: Bearer secret"];
+        let options: Vec<_> = options.iter().copied().chain(secret).collect();
+        let records = gather(&options, &[first.url("/form")]);
+        assert_eq!(kinds(&records), ["ok"], "{records:?}");
+        assert_eq!(
+            (&records[0]["attempts"], &records[0]["redirects"]),
+            (&3.into(), &2.into())
+        );
+        assert_eq!(records[0]["final_url"], last.url("/last"));
+        for server in [&first, &second, &last] {
+            let requests = server.requests();
+            assert_eq!(requests.len(), 2, "{requests:?}");
+            let has_secret = requests[1].header("authorization").is_some();
+            assert_eq!(has_secret, server.addr() == first.addr(), "{requests:?}");
+        }
+        assert_eq!(last.requests()[1].method, "GET");
+    }
+}
+
+#[test]
+fn a_redirect_with_a_body_to_a_host_with_unknown_rules_is_refused() {
     let other = with_rules("");
-    let location = other.url("/target");
-    let page = format!(
-        "HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    );
-    let server = with_page(page);
+    let server = redirecting("307 Temporary Redirect", &other.url("/target"));
     let records = gather(&["-d", "n=1"], &[server.url("/form")]);
     assert_eq!(kinds(&records), ["disallowed"]);
     assert_eq!(
         (&records[0]["attempts"], &records[0]["redirects"]),
         (&1.into(), &1.into())
     );
-    assert_eq!(
-        (paths(&server), paths(&other)),
-        (vec!["/robots.txt".to_owned(), "/form".to_owned()], vec![])
-    );
+    assert_eq!((paths(&server).len(), paths(&other).len()), (2, 0));
+}
+
+#[test]
+fn the_limit_on_redirects_includes_those_to_hosts_with_unknown_rules() {
+    let last = with_rules("");
+    let second = redirecting("302 Found", &last.url("/last"));
+    let first = redirecting("302 Found", &second.url("/second"));
+    let records = gather(&["--max-redirects", "1"], &[first.url("/")]);
+    assert_eq!(kinds(&records), ["too_many_redirects"], "{records:?}");
+    let records = gather(&["--max-redirects", "2"], &[first.url("/")]);
+    assert_eq!(kinds(&records), ["ok"], "{records:?}");
 }
 
 #[test]

@@ -124,3 +124,28 @@ fn help_shows_an_example_of_each_command() {
         format!("inflight {}\n", env!("CARGO_PKG_VERSION"))
     );
 }
+
+#[test]
+fn an_invalid_command_line_shows_no_credentials() {
+    for arguments in [
+        &[
+            "get",
+            "-H",
+            "Authorization Bearer secret",
+            "http://127.0.0.1:1/",
+        ][..],
+        &[
+            "get",
+            "-H",
+            "Author ization: Bearer secret",
+            "http://127.0.0.1:1/",
+        ],
+        &["get", "http://a/", "http://me:secret@b/"],
+        &["get", "--resolve", "http://me:secret@b/", "http://a/"],
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(!ran.stderr.contains("secret"), "{ran:?}");
+        assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+    }
+}
