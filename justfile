@@ -99,6 +99,25 @@ stress *OPTIONS:
 run EXAMPLE BACKEND="tokio":
     cargo run --quiet -p inflight-examples --no-default-features --features {{BACKEND}} --bin {{EXAMPLE}}
 
+# Check your solution of an exercise, such as exercises/ch05/start.rs: `just check ch05`.
+[no-exit-message]
+check CHAPTER:
+    @cargo build -p inflight-exercises --bin {{CHAPTER}}
+    @"${CARGO_TARGET_DIR:-target}/debug/{{CHAPTER}}"
+
+# Print the solution of an exercise: `just solution ch05`.
+solution CHAPTER:
+    @cat exercises/{{CHAPTER}}/solution.rs
+
+# Verify that each exercise fails for the expected reason, and that its solution passes.
+exercises:
+    cargo build -p inflight-exercises
+    @for folder in exercises/ch*; do \
+        chapter=$(basename "$folder"); \
+        echo -n "$chapter: "; \
+        "${CARGO_TARGET_DIR:-target}/debug/$chapter" --verify; \
+    done
+
 # Check formatting, lints, the API docs, the dependencies between crates, import cycles, names, examples, and the Rust version.
 lint:
     cargo fmt --all --check
@@ -133,4 +152,4 @@ docs:
     python3 docs/check.py
 
 # Run everything that CI runs.
-ci: lint features test alone docs deny
+ci: lint features test exercises alone docs deny

@@ -22,6 +22,7 @@ ALLOWED = {
     "inflight-cli": {"inflight", "inflight-origin", "inflight-lab"},
     "inflight-benches": {"inflight", "inflight-origin", "inflight-lab"},
     "inflight-examples": {"inflight", "inflight-origin"},
+    "inflight-exercises": {"inflight"},
 }
 
 
