@@ -28,8 +28,9 @@ def commands(inflight):
     return {
         "inflight": f"{inflight} gather --input urls.txt --limit {LIMIT} -H '{HEADER}' --user-agent '{AGENT}'"
         " --output {output} --names '{{basename}}' --journal {output}.jsonl --format jsonl",
-        "curl": f"curl -s -Z --parallel-immediate --parallel-max {LIMIT} -K curl.txt -H '{HEADER}' -A '{AGENT}'"
-        " --remote-name-all --create-dirs --output-dir {output}",
+        # --remote-name-all applies only to the URLs after it.
+        "curl": f"curl -s -Z --parallel-immediate --parallel-max {LIMIT} -H '{HEADER}' -A '{AGENT}'"
+        " --remote-name-all --create-dirs --output-dir {output} -K curl.txt",
         "aria2c": f"aria2c -q -i urls.txt -j {LIMIT} -d {{output}} --header '{HEADER}' -U '{AGENT}'",
         "wget2": f"wget2 -q -i urls.txt --max-threads {LIMIT} -P {{output}} --header '{HEADER}' -U '{AGENT}'",
     }
@@ -93,7 +94,7 @@ def main():
         subprocess.run([name, "--version"], capture_output=True, text=True).stdout.splitlines()[0].split()
         for name in ("curl", "aria2c", "wget2")
     ]
-    versions = ["curl " + versions[0][1], "aria2 " + versions[1][-1], "wget2 " + versions[2][-1]]
+    versions = ["curl " + versions[0][1], "aria2 " + versions[1][-1], "wget2 " + versions[2][2]]
     model = next((line for line in open("/proc/cpuinfo") if line.startswith("model name")), "").partition(":")[2]
     print(
         f"\nThe limit is {ideal:.2f} s: {PAGES} pages, {LIMIT} at once, {DELAY_MS} ms each. {ROUNDS} rounds in turn,"
