@@ -97,7 +97,7 @@ def main():
     versions = ["curl " + versions[0][1], "aria2 " + versions[1][-1], "wget2 " + versions[2][2]]
     model = next((line for line in open("/proc/cpuinfo") if line.startswith("model name")), "").partition(":")[2]
     print(
-        f"\nThe limit is {ideal:.2f} s: {PAGES} pages, {LIMIT} at once, {DELAY_MS} ms each. {ROUNDS} rounds in turn,"
+        f"\nNo program can be faster than {ideal:.2f} s: {PAGES} pages, {LIMIT} at once, {DELAY_MS} ms each. {ROUNDS} rounds in turn,"
         f" {', '.join(versions)}, {os.cpu_count()} cores ({model.strip()}), {platform.system()}."
     )
 

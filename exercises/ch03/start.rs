@@ -1,12 +1,12 @@
 //! Chapter 3: send JSON and read a typed response.
 //!
 //! The shop at `http://shop.test/orders` accepts orders such as `{"item": "cable", "quantity": 2}`. It responds with a
-//! receipt such as `{"customer": 4711, "number": 17, "total_cents": 3150}`. If it refuses an order, the response has
-//! the status 422.
+//! receipt such as `{"customer": 4711, "number": 17, "total_cents": 3150}`. If the shop refuses an order, the response
+//! has the status 422.
 //!
-//! `order` sends a form and collects the digits of the response. Send the order as JSON, and read the receipt as a
-//! type with the field `number`. To derive `Deserialize` for it, import `serde::Deserialize`. If the shop refuses the
-//! order, return an error of the kind `Status`.
+//! `order` sends a form and collects the digits of the response. Change it so that it sends JSON, and parses the
+//! receipt into a type with the field `number`. To derive `Deserialize` for this type, import `serde::Deserialize`. If
+//! the shop refuses the order, return an error of the kind `Status`.
 
 use inflight::{Error, Session};
 use serde::Serialize;

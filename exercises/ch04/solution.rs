@@ -22,7 +22,7 @@ pub async fn show_news(session: &Session, urls: &[String], show: &dyn Fn(String)
     }
 }
 
-/// Returns for each link whether it works, in the order of `urls`.
+/// Returns whether each link works, in the order of `urls`.
 pub async fn check_links(session: &Session, urls: &[String]) -> Vec<bool> {
     let jobs = urls.iter().map(|url| session.get(url).text());
     let pages = gather(jobs).settled().await.results;

@@ -1,8 +1,8 @@
 //! Chapter 4: choose how a gather ends.
 //!
-//! Each function calls `settled`, which waits for every page. One of the four needs that. Choose another ending
-//! for the other three: `all`, `completed` or `first`. `session` returns an error for each response with an error
-//! status.
+//! Each function calls `settled`, which waits for every page. Only one of the four functions needs that. Choose
+//! another ending for the other three: `all`, `completed` or `first`. `session` returns an error for each response
+//! with an error status.
 //!
 //! `completed` returns a stream. To use its method `next`, import `futures_lite::StreamExt`.
 
@@ -27,7 +27,7 @@ pub async fn show_news(session: &Session, urls: &[String], show: &dyn Fn(String)
     }
 }
 
-/// Returns for each link whether it works, in the order of `urls`.
+/// Returns whether each link works, in the order of `urls`.
 pub async fn check_links(session: &Session, urls: &[String]) -> Vec<bool> {
     let jobs = urls.iter().map(|url| session.get(url).text());
     let pages = gather(jobs).settled().await.results;

@@ -1,7 +1,8 @@
-//! Chapter 5: three of a hundred fail.
+//! Chapter 5: keep the other pages if three of a hundred fail.
 //!
-//! `fetch_all` returns either all pages or one error. Return every page that arrived, and each failure with its
-//! URL. A response with the status 404 is a failure too. By default, the session returns its text like a page.
+//! `fetch_all` returns either all pages or one error. Change it so that it returns every page that arrived, and each
+//! failure with its URL. A response with the status 404 is a failure too. By default, the session returns the text of
+//! such a response as if it were a page.
 
 use inflight::{Error, Session, gather};
 

@@ -1,9 +1,9 @@
-//! Chapter 6: a call that blocks.
+//! Chapter 6: call a blocking function.
 //!
 //! `Archive::store` is a blocking function: it takes 0.1 s and returns when the page is on the disk. `store_all`
 //! calls it in a task, on the thread of the event loop. Meanwhile no other task can run. Another task of this
-//! program is a heartbeat that ticks every millisecond. Change `store_all` so that the heartbeat continues. A clone
-//! of an `Archive` is the same archive.
+//! program is a heartbeat that ticks every millisecond. Change `store_all` so that the heartbeat continues. Clones
+//! of an `Archive` share the stored pages.
 
 use inflight::{Error, Session, gather_with};
 

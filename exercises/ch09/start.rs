@@ -1,7 +1,7 @@
 //! Chapter 9: stop at a deadline.
 //!
 //! `fetch_in_time` has 2 s. Most pages take 0.6 s, and two of them take a minute. The session sends at most ten
-//! requests at once. Return the pages that have arrived after 2 s, and do not wait for the others.
+//! requests at once. Change `fetch_in_time` so that it returns after 2 s with the pages that have arrived by then.
 //! `session.runtime()` returns the runtime, which has a method `sleep`.
 
 use inflight::{Session, gather};

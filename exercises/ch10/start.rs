@@ -2,10 +2,10 @@
 //!
 //! `send` repeats every request that fails. Change it so that
 //!
-//! - a GET is retried up to three times if its response has the status 503, and not before the time that the
-//!   server requests with `Retry-After`;
-//! - a POST is sent once. If its response is lost, the server may have processed it;
-//! - a GET whose response has the status 404 is sent once. It would fail again.
+//! - it retries a GET up to three times if the response has the status 503, and waits as long as the server
+//!   requests with `Retry-After`;
+//! - it sends a POST once, because the server may have processed a POST whose response is lost;
+//! - it sends a GET once if the response has the status 404, because a retry would fail again.
 
 use inflight::http::Method;
 use inflight::{Error, Response, Session};

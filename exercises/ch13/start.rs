@@ -1,10 +1,10 @@
-//! Chapter 13: test an hour of waiting.
+//! Chapter 13: test a wait of an hour.
 //!
-//! `Poller::wait_for_report` requests `http://reports.test/today` every minute. While the status is 202, the report
-//! is not ready. Then the function returns the report.
+//! `Poller::wait_for_report` requests `http://reports.test/today` every minute. While the report is not ready, the
+//! response has the status 202. When the report is ready, the function returns it.
 //!
-//! `test` lets the report be ready at once, so it never waits. Change `test` so that the report is ready after an
-//! hour. Your test must pass with a correct `Poller`, and panic with one that has a mistake.
+//! In `test`, the report is ready at once, so the poller never waits. Change `test` so that the report is ready after
+//! an hour. Your test must pass with a correct `Poller`, and panic with one that has a mistake.
 
 use inflight::BlockOn;
 use inflight::clients::{Mock, Reply, When};

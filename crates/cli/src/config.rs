@@ -1,4 +1,4 @@
-//! The configuration file: defaults of options.
+//! The configuration file, which sets defaults of options.
 
 use std::error::Error;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::args::{self, Args};
 use crate::exit::CliError;
 use crate::output::redacted;
 
-/// The options that belong to one run, so that a file cannot set them.
+/// The options that a configuration file cannot set, because they belong to a single run.
 const NOT_CONFIGURABLE: [&str; 8] = [
     "config",
     "continue",
@@ -27,7 +27,7 @@ const NOT_CONFIGURABLE: [&str; 8] = [
     "retry-failed",
 ];
 
-/// The commands that have a configuration.
+/// The commands that read the configuration file.
 const COMMANDS: [&str; 2] = ["gather", "get"];
 
 /// Parses the command line, with the defaults of the configuration file. Exits if the command line is invalid.
@@ -79,8 +79,8 @@ fn default_path() -> Option<PathBuf> {
 /// The options whose values may be credentials.
 const SECRET_OPTIONS: [&str; 3] = ["--header", "--proxy", "--user"];
 
-/// Returns the error for an invalid command line. Exits if it asks for the help or the version, or if it cannot
-/// contain credentials.
+/// Returns the error for an invalid command line, without credentials. Exits if the user requested the help or the
+/// version, or if the message of clap cannot contain credentials.
 fn usage_error(error: clap::Error) -> CliError {
     let option = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(option)) => option.as_str(),
@@ -114,7 +114,7 @@ fn without_credentials(message: &str) -> String {
     words.collect()
 }
 
-/// Describes where the text is not TOML, without the text, because it may contain credentials.
+/// Returns an error with the line that is not TOML. Omits the text, because it may contain credentials.
 fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> CliError {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);
@@ -124,7 +124,7 @@ fn syntax_error(path: &Path, text: &str, error: &toml::de::Error) -> CliError {
     )
 }
 
-/// Describes why the value of an option is not valid, without the value.
+/// Returns an error with the reason why the value of an option is not valid. Omits the value.
 fn value_error(path: &Path, error: &clap::Error) -> CliError {
     let option = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(option)) => option.as_str(),
@@ -148,7 +148,7 @@ fn file_error(path: &Path, error: impl std::fmt::Display) -> CliError {
 struct Defaults(Vec<(String, Vec<String>)>);
 
 impl Defaults {
-    /// Reads the keys that apply to the command. Those of its own table replace the common ones.
+    /// Reads the keys that apply to the command. Keys in the command's own table replace common keys.
     fn from_table(command: &Command, name: &str, mut table: Table) -> Result<Self, String> {
         let mut own = Table::new();
         for other in COMMANDS {
@@ -204,7 +204,7 @@ impl Defaults {
         Ok(())
     }
 
-    /// Makes the values the defaults of their options. Leaves out those that contradict the command line.
+    /// Makes the values the defaults of their options. Omits values that contradict the command line.
     fn apply(self, command: Command, name: &str, given: &ArgMatches) -> Command {
         command.mut_subcommand(name, |command| {
             self.0.into_iter().fold(command, |command, (key, values)| {
@@ -220,7 +220,7 @@ impl Defaults {
     }
 }
 
-/// Returns whether the command line has the option or one that excludes it.
+/// Returns whether the command line has the option, or another option that conflicts with it.
 fn contradicts(command: &Command, id: &str, given: &ArgMatches) -> bool {
     let is_given = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
     let excludes = |arg: &Arg, other: &str| {
@@ -243,7 +243,7 @@ fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
         .find(|arg| arg.get_long() == Some(key))
 }
 
-/// Returns the option of one of these commands that a key sets.
+/// Returns the option that a key sets, if one of these commands has it.
 fn option<'a>(command: &'a Command, names: &[&str], key: &str) -> Result<&'a Arg, String> {
     if NOT_CONFIGURABLE.contains(&key) {
         return Err(format!("{key} can be set only on the command line"));
@@ -257,7 +257,7 @@ fn option<'a>(command: &'a Command, names: &[&str], key: &str) -> Result<&'a Arg
         .ok_or_else(|| format!("{key} is not an option of {}", names.join(" or ")))
 }
 
-/// Returns the values of an option as on the command line. A flag that is off has none.
+/// Returns the values of an option as the command line would have them. A flag that is off has no values.
 fn strings(arg: &Arg, value: Value) -> Result<Vec<String>, String> {
     let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
     match value {

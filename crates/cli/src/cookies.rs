@@ -1,4 +1,4 @@
-//! The cookies of `--cookies`: read at the start, and written at the end.
+//! The file of `--cookies`. The program reads it at the start and writes it at the end.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
@@ -25,7 +25,7 @@ impl CookieFile {
         };
         let file = match File::open(path) {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-                // Not only at the end of the run.
+                // Otherwise, only `save` would report this, at the end of the run.
                 if !directory_of(path).is_dir() {
                     return Err(error(&"its directory does not exist"));
                 }
@@ -50,7 +50,7 @@ impl CookieFile {
             return Ok(());
         };
         let save = || {
-            // A symbolic link remains.
+            // If the path is a symbolic link, replaces its target and keeps the link.
             let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             let mut file = NamedTempFile::new_in(directory_of(&path))?;
             let saved = self.jar.save_netscape(&mut file);

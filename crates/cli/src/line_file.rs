@@ -19,7 +19,7 @@ pub(crate) struct LineFile {
 }
 
 impl LineFile {
-    /// Opens or creates the file. Returns `None` if another process has opened it.
+    /// Opens or creates the file, and locks it. Returns `None` if another process has locked it.
     pub(crate) fn open(path: &Path) -> io::Result<Option<Self>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path)?;
@@ -33,7 +33,7 @@ impl LineFile {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         Ok(Some(Self {
-            // Another process may have appended lines before the lock.
+            // Another process may have appended lines before this one got the lock.
             len: file.metadata()?.len(),
             file: Arc::new(file),
             buffer: Vec::new(),
@@ -64,7 +64,7 @@ impl LineFile {
         !self.buffer.is_empty()
     }
 
-    /// Writes the lines that were added. If a write fails, the file has only whole lines.
+    /// Writes the lines that were added. If a write fails, removes the incomplete line.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let (written, result) = write_all(&self.file, &self.buffer);
         let whole = self.buffer[..written]
@@ -72,7 +72,7 @@ impl LineFile {
             .rposition(|byte| *byte == b'\n');
         self.len += whole.map_or(0, |newline| newline as u64 + 1);
         if result.is_err() {
-            // If this fails too, the next run removes the incomplete line.
+            // If this also fails, the next run removes the incomplete line.
             let _ = self.file.set_len(self.len);
         }
         self.buffer.clear();
@@ -94,11 +94,11 @@ pub(crate) fn write_all(mut file: &File, bytes: &[u8]) -> (usize, io::Result<()>
     (written, Ok(()))
 }
 
-/// The maximum length of a line, in bytes. A record contains two URLs and a message, and each can have the length
-/// of an input line. JSON needs up to six bytes for a byte of them.
+/// The maximum length of a line, in bytes. A record contains two URLs and a message. Each of them can be as long as
+/// a line of a plain list (64 KiB), and JSON needs up to six bytes for each byte.
 const MAX_LINE_LENGTH: u64 = 4 << 20;
 
-/// How each line of a journal or a manifest begins.
+/// The start of each line of a journal or a manifest.
 const LINE_START: &[u8] = b"{\"index\":";
 
 /// Calls `on_line` with each line of a journal or a manifest, and with its length. Ignores a line at the end
@@ -123,7 +123,7 @@ pub(crate) fn for_each_line<L: DeserializeOwned>(
             ))
         };
         if text.last() != Some(&b'\n') {
-            // Another file must not lose its last line.
+            // The caller removes an incomplete line. A file of another program must not lose its last line.
             let may_be_torn = text.starts_with(LINE_START) || LINE_START.starts_with(&text);
             return match may_be_torn && (len as u64) < MAX_LINE_LENGTH {
                 true => Ok(()),

@@ -20,10 +20,10 @@ use robotxt::{BYTE_LIMIT, Robots};
 
 use crate::output::{Failure, host_of};
 
-/// The kind of a URL that the rules refuse.
+/// The error kind of a URL that the rules disallow.
 const DISALLOWED: &str = "disallowed";
 
-/// How many redirects a request for robots.txt follows. RFC 9309, 2.3.1.2, requires five.
+/// How many redirects a request for robots.txt follows. RFC 9309, 2.3.1.2, recommends at least five.
 const MAX_REDIRECTS: usize = 10;
 
 /// A header that marks requests for robots.txt, also after a redirect to another path. [`RobotsClient`] removes it.
@@ -37,7 +37,7 @@ struct RobotsState {
     user_agent: HeaderValue,
     /// The name of this program in the groups of robots.txt.
     product: String,
-    /// The longest delay that a host may ask for.
+    /// The longest Crawl-delay that a host may request.
     max_delay: Duration,
     hosts: Mutex<HashMap<String, RulesFuture>>,
 }
@@ -47,7 +47,7 @@ type RulesFuture = Shared<BoxFuture<'static, Arc<HostRules>>>;
 /// The rules of one host.
 enum HostRules {
     Rules(Robots),
-    /// The host permits nothing, for this reason.
+    /// All URLs of the host are refused, for this reason.
     Refused(Failure),
 }
 
@@ -70,7 +70,8 @@ fn disallowed(message: impl Into<String>) -> Failure {
 }
 
 impl RobotsRules {
-    /// `user_agent` is the header of the requests for robots.txt. `max_delay` is the longest Crawl-delay that a host may have.
+    /// `user_agent` is the User-Agent of the requests for robots.txt. `max_delay` is the longest Crawl-delay that a
+    /// host may request.
     pub(crate) fn new(user_agent: HeaderValue, max_delay: Duration) -> Self {
         let text = String::from_utf8_lossy(user_agent.as_bytes());
         let is_product = |c: char| c.is_ascii_alphabetic() || c == '-' || c == '_';
@@ -83,7 +84,7 @@ impl RobotsRules {
         }))
     }
 
-    /// Checks a URL. Fetches the rules of its host first if they are unknown.
+    /// Checks whether the rules allow a URL. Fetches the rules of its host first if they are unknown.
     pub(crate) async fn check(&self, session: &Session, url: &Url) -> Result<(), Failure> {
         let rules = {
             let mut hosts = self.hosts();
@@ -98,7 +99,7 @@ impl RobotsRules {
         rules.await.check(url)
     }
 
-    /// Returns the Crawl-delay of a host, or zero if it has none. `None` if the rules are unknown.
+    /// Returns the Crawl-delay of a host, or zero if it has none. Returns `None` if the rules are unknown.
     pub(crate) fn crawl_delay(&self, host: &str) -> Option<Duration> {
         let hosts = self.hosts();
         match &**hosts.get(host)?.peek()? {
@@ -107,7 +108,7 @@ impl RobotsRules {
         }
     }
 
-    /// Checks a URL. Returns `None` if the rules of its host are unknown.
+    /// Checks whether the rules allow a URL. Returns `None` if the rules of its host are unknown.
     fn check_known(&self, url: &Url) -> Option<Result<(), Failure>> {
         Some(self.hosts().get(&host_of(url))?.peek()?.check(url))
     }
@@ -117,7 +118,7 @@ impl RobotsRules {
     }
 }
 
-/// Fetches the rules of a host. Makes the session obey their Crawl-delay.
+/// Fetches the rules of a host, and makes the session obey their Crawl-delay.
 async fn fetch(state: &RobotsState, session: &Session, url: &Url) -> HostRules {
     let robots_url = robots_url(url);
     let robots = match receive(state, session, &robots_url).await {
@@ -128,7 +129,7 @@ async fn fetch(state: &RobotsState, session: &Session, url: &Url) -> HostRules {
                 format!("robots.txt has the status {status}, so the host permits nothing");
             return HostRules::Refused(disallowed(message));
         }
-        // RFC 9309, 2.3.1.2.
+        // A crawler may treat such a robots.txt as unavailable (RFC 9309, 2.3.1.2).
         Err(error) if error.kind() == ErrorKind::TooManyRedirects => Robots::allow_all(),
         Err(error) => {
             let mut failure = Failure::from(&error);
@@ -190,7 +191,7 @@ async fn receive(state: &RobotsState, session: &Session, url: &Url) -> Result<Re
     Ok(Received::Text(text))
 }
 
-/// A client that checks the URL of each request, also after redirects.
+/// A client that sends a request only if the rules allow its URL. Also checks requests that follow a redirect.
 pub(crate) struct RobotsClient {
     client: AnyClient,
     rules: RobotsRules,
@@ -228,7 +229,7 @@ impl Fetch for RobotsClient {
         };
         match checked {
             Ok(()) => self.client.fetch(request).await,
-            // A kind that is not retried.
+            // The session does not retry this kind.
             Err(error) => Err(Error::new(ErrorKind::InvalidRequest).with_source(error)),
         }
     }
@@ -242,8 +243,8 @@ impl Fetch for RobotsClient {
     }
 }
 
-/// A request that follows a redirect and was not sent. The session has already removed the headers that the other
-/// host must not get.
+/// A request that follows a redirect and was not sent. The session has already removed the headers that the new
+/// host must not receive.
 #[derive(Debug, Clone)]
 pub(crate) struct RedirectedRequest {
     pub(crate) url: Url,
@@ -256,8 +257,8 @@ pub(crate) struct RedirectedRequest {
 #[derive(Debug)]
 pub(crate) enum RobotsError {
     Refused(Failure),
-    /// A redirect leads to a host whose rules are unknown. The request can continue when they are known, if it has
-    /// no body.
+    /// A redirect leads to a host whose rules are unknown. A request without a body can continue when the rules are
+    /// known.
     Unknown(Box<RedirectedRequest>),
 }
 

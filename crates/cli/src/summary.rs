@@ -1,4 +1,4 @@
-//! The summary of a gather: counts by result, times, and the slowest hosts.
+//! The summary of a gather: the number of each result, the times, and the slowest hosts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use crate::output::{host_of, printable};
 /// How many hosts a summary shows.
 const MAX_SHOWN_HOSTS: usize = 5;
 
-/// How many hosts a summary counts separately, so that its memory is limited.
+/// How many hosts a summary counts separately. The limit bounds the memory.
 const MAX_HOSTS: usize = 10_000;
 
 /// The name of all hosts that are not counted separately.
@@ -26,13 +26,13 @@ const MAX_MICROS: u64 = 24 * 3600 * 1_000_000;
 /// The lowest status that is an error.
 const FIRST_ERROR_STATUS: u16 = 400;
 
-/// Counts and times of results. Its memory does not depend on the number of results.
+/// Counts and times of results. The memory that it needs does not depend on the number of results.
 pub(crate) struct Summary {
     urls: u64,
     ok: u64,
     error_statuses: u64,
     failed: u64,
-    /// The number of URLs that were cancelled.
+    /// The number of URLs that were cancelled or exceeded the deadline.
     unfinished: u64,
     requested: u64,
     bytes: u64,
@@ -66,7 +66,7 @@ struct HostCounts {
     max_ms: f64,
 }
 
-/// The form of a summary that `--summary json` prints.
+/// A summary as `--summary json` prints it.
 #[derive(Serialize)]
 struct SummaryRecord<'a> {
     urls: u64,
@@ -184,7 +184,7 @@ impl Summary {
         }
     }
 
-    /// Returns the number of URLs that failed and were not cancelled.
+    /// Returns the number of URLs that failed, without the unfinished URLs.
     pub(crate) fn failed(&self) -> u64 {
         self.failed
     }
@@ -267,7 +267,8 @@ impl Summary {
 
     /// Formats the summary of a run as a JSON object.
     ///
-    /// `skipped` is the number of URLs that an earlier run has finished, and how many of them have failed.
+    /// `skipped` is the number of URLs that an earlier run has finished, and `skipped_failures` is the number of
+    /// those that have failed.
     pub(crate) fn json(
         &self,
         elapsed: Duration,
@@ -315,7 +316,7 @@ impl Summary {
     }
 }
 
-/// Returns whether the kind is that of a URL whose run ended first.
+/// Returns whether an error of this kind means that the run ended before the URL was finished.
 pub(crate) fn is_unfinished(kind: &str) -> bool {
     [ErrorKind::Cancelled, ErrorKind::Deadline]
         .iter()
@@ -323,7 +324,7 @@ pub(crate) fn is_unfinished(kind: &str) -> bool {
 }
 
 fn micros(millis: f64) -> u64 {
-    // A negative number becomes zero.
+    // The cast turns a negative number into zero.
     (millis * 1000.0).round() as u64
 }
 

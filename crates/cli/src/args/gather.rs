@@ -29,26 +29,26 @@ Examples:
   inflight gather --input urls.txt -H 'Authorization: Bearer secret' --user-agent 'my-crawler/1.0'
   generate-urls | inflight gather --input - --digest --format jsonl | grep -v '\"error\":null'
 
-By default, the input has one URL per line. Blank lines and lines that start with # are skipped. The input is
-read as requests finish, so it can be a pipe that never ends. A line that is not a URL is reported as
-one failed result. With --input-format jsonl, each line is an object with url and, if needed, method,
-headers, body, output (the name of the file in the directory of --output) and id:
+By default, the input has one URL per line. The program skips blank lines and lines that start with #. It
+reads the input as requests finish, so the input can be a pipe that never ends. It reports a line that is not a
+URL as a failure. With --input-format jsonl, each line is an object with url and, if needed, method, headers,
+body, output (the name of the file in the directory of --output) and id:
   {\"url\":\"http://...\",\"headers\":{\"Accept\":\"text/html\"},\"output\":\"a/1.html\",\"id\":\"row 1\"}
 
 With --format jsonl, each result is one line with a JSON object:
   {\"index\":0,\"url\":\"http://...\",\"final_url\":\"http://...\",\"status\":200,\"version\":\"HTTP/1.1\",
    \"bytes\":12,\"elapsed_ms\":103.2,\"attempts\":1,\"redirects\":0,\"sha256\":null,
    \"queued_ms\":0.1,\"file\":null,\"id\":null,\"error\":null}
-elapsed_ms counts from the moment at which the request may start. queued_ms is the wait before.
+queued_ms is the time until the request may start, and elapsed_ms is the time from then to the end.
 For a failed request, error is {\"kind\":\"timeout\",\"phase\":\"connect\",\"message\":\"...\"}. phase is null
 unless kind is timeout. attempts is 0 for a URL that was never requested. file is the path in the
 directory of --output. A failed request leaves no file.
 
 On the first Ctrl-C, SIGTERM or SIGHUP, the program starts no more requests, cancels the requests in
 flight, reports all unfinished URLs as cancelled, and exits with status 130. On a second Ctrl-C or SIGTERM,
-it exits immediately and can leave temporary files in the directory of --output; their names start with a
-dot, and the next run deletes them. If the reader of standard output closes the pipe, as `head` does, the program exits with status 0 and
-no message.")]
+it exits immediately and can leave temporary files in the directory of --output. Their names start with a
+dot, and the next run deletes them. If the reader of standard output closes the pipe, as `head` does, the
+program exits with status 0 and no message.")]
 pub(crate) struct Gather {
     /// The URLs to fetch, before the URLs of --input
     #[arg(value_name = "URL")]
@@ -79,11 +79,12 @@ pub(crate) struct Gather {
     #[arg(long, value_name = "N[/s|/m]", value_parser = parse_host_rate, allow_negative_numbers = true)]
     pub(crate) host_rate: Option<HostInterval>,
 
-    /// Obey the robots.txt of each host: fetch no URL that it disallows, and wait its Crawl-delay between two
+    /// Obey the robots.txt of each host: fetch no URL that it disallows, and wait for its Crawl-delay between two
     /// requests
     ///
-    /// A URL that it disallows, or whose robots.txt has a status of 500 or above, is a failure of the kind
-    /// disallowed. The rules are those for the first word of the User-Agent of all requests, or for *.
+    /// A URL fails with the kind disallowed if robots.txt disallows it, if robots.txt has a status of 500 or
+    /// above, or if its Crawl-delay is longer than --timeout. The program obeys the rules for the first word of
+    /// the User-Agent of all requests or, if robots.txt has no such rules, the rules for *.
     #[arg(long)]
     pub(crate) robots: bool,
 
@@ -103,12 +104,12 @@ pub(crate) struct Gather {
     /// Append each result to FILE, as with --format jsonl, and skip the URLs that FILE lists as finished
     ///
     /// Run the same command again to continue after an interruption. The input must have the same URLs in the
-    /// same order, and more may follow. URLs that were cancelled or that
-    /// exceeded the --deadline are fetched again, and with --retry-failed all failed ones.
+    /// same order, and more may follow. The program fetches URLs again that were cancelled or exceeded the
+    /// --deadline. With --retry-failed, it also fetches failed URLs again.
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
 
-    /// Fetch the URLs again that have failed or got a status of 400 or above, according to the journal
+    /// Fetch the URLs again that have an error or a status of 400 or above in the journal
     #[arg(long, requires = "journal")]
     pub(crate) retry_failed: bool,
 
@@ -118,28 +119,30 @@ pub(crate) struct Gather {
 
     /// Fetch equal URLs once, and report the result for each of them
     ///
-    /// URLs are equal if they differ only in their fragment, and if their method, headers and body are the
-    /// same. The program keeps the results of all URLs in memory.
+    /// Two URLs are equal if they differ at most in their fragment, and if their method, headers, body and output
+    /// are the same. The program keeps the results of all URLs in memory.
     #[arg(long)]
     pub(crate) dedup: bool,
 
     /// Save each body in DIR, and list the files in DIR/manifest.jsonl
     ///
-    /// DIR is created if it does not exist. A file gets its name when it is complete. An existing file is
-    /// not replaced: the new file then gets a number. A failed request leaves no file. Without --fail-status,
-    /// the page of a status such as 404 is saved too.
+    /// The program creates DIR if it does not exist. A file gets its name when it is complete. If a file with
+    /// this name exists, the new file gets a number. If a run with --journal or --continue fetches a URL again, it
+    /// replaces the earlier file of this URL. A failed request leaves no file. Without --fail-status, the program
+    /// also saves the page of a status such as 404.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 
     /// The names of the files in DIR, with the fields {index}, {host}, {path}, {basename}, {id} and {ext}
     /// [default: {index}]
     ///
-    /// {index} is the number of the URL in the input, with six digits. {host} includes the port. {path} is the
-    /// path of the URL without its query, and {basename} is its last name, or index if it has none. {id} is
-    /// the id in the input, or the index. {ext} is the extension for the Content-Type of the response,
-    /// without a dot, or bin. If the template has {ext}, then {path} and {basename} have no extension.
-    /// Characters that some file systems refuse become _. Names that are taken, and names that differ only
-    /// in case, get a number.
+    /// {index} is the number of the URL in the input, from 000000. {host} includes the port. {path} is the path
+    /// of the URL without its query. {basename} is the last segment of the path, or the word index if the segment
+    /// is empty. {id} is the id in the input; without an id, it is the same as {index}. {ext} is the extension for
+    /// the Content-Type of the response, without a dot. If the type has no known extension, {ext} is the extension
+    /// of the path, or bin. If the template has {ext}, then {path} and {basename} have no extension. Characters
+    /// that some file systems refuse become _. Names that are taken, and names that differ only in case, get a
+    /// number.
     #[arg(long, value_name = "TEMPLATE", requires = "output", value_parser = NameTemplate::from_str)]
     pub(crate) names: Option<NameTemplate>,
 
@@ -148,8 +151,9 @@ pub(crate) struct Gather {
     ///
     /// Without this option, the program deletes the unfinished bodies of earlier runs.
     ///
-    /// Skips the URLs that --journal or, without it, DIR/manifest.jsonl lists as finished. As with
-    /// `get --continue`, bodies are not decoded, and a status other than 200 is a failure.
+    /// The program skips the URLs that --journal or, without it, DIR/manifest.jsonl lists as finished. As with
+    /// `get --continue`, the server must identify the version of the body, the program does not decode bodies, and
+    /// a status other than 200 is a failure.
     #[arg(
         long = "continue",
         requires = "output",
@@ -165,7 +169,7 @@ pub(crate) struct Gather {
     #[arg(long)]
     pub(crate) probe: bool,
 
-    /// The summary on standard error at the end
+    /// The format of the summary on standard error at the end
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = SummaryFormat::Table)]
     pub(crate) summary: SummaryFormat,
 
@@ -203,7 +207,7 @@ pub(crate) enum InputFormat {
     Lines,
     /// One JSON object per line: {"url", "method", "headers", "body", "output", "id"}
     Jsonl,
-    /// CSV with a header that has the column url, and the names of jsonl for other columns
+    /// CSV with a header; the column url is required, and the other columns have the names of jsonl
     Csv,
 }
 

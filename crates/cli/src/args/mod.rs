@@ -64,18 +64,18 @@ Examples:
   inflight get --proxy http://me:secret@proxy.example:3128 https://example.com/
   inflight get --unix-socket /var/run/docker.sock http://localhost/version
 
-The body is written as it arrives. With -o, the body is written to a temporary file in the directory
-of FILE. When the body is complete, the temporary file is renamed to FILE. If FILE is a pipe or a
-device, the body is written to FILE directly.
+The program writes the body as it arrives. With -o, it writes the body to a temporary file in the directory
+of FILE, and renames this file to FILE when the body is complete. If FILE is a pipe or a device, the program
+writes the body to FILE directly.
 
 With -C, the program keeps the bytes that have arrived in FILE.part, even if it is killed. The server
-must identify the version of the body with a strong ETag or an old Last-Modified. The next run with -C
-requests the rest if the server still has this version. Otherwise it starts over. With --retries, the
-same run continues a transfer that is cut off. The body is not decoded, and a status other than 200 is a
-failure.
+must identify the version of the body with a strong ETag, or with a Last-Modified that is at least a minute
+before its Date. The next run with -C requests the rest if the server still has this version. Otherwise it
+starts over. With --retries, the same run continues a transfer that is cut off. The program does not decode
+the body. A status other than 200 is a failure.
 
-Without --format, only errors are reported, on standard error. With --format, one record in the format
-of `inflight gather` is written at the end: to standard output with -o, otherwise to standard error.")]
+Without --format, the program reports only errors, on standard error. With --format, it prints one record in
+the format of `inflight gather` at the end: to standard output with -o, otherwise to standard error.")]
 pub(crate) struct Get {
     /// The URL to fetch
     pub(crate) url: String,
@@ -88,9 +88,9 @@ pub(crate) struct Get {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Write the output to a file in the current directory, which has the last name of the URL's path
+    /// Write the output to a file in the current directory, named after the last segment of the URL's path
     ///
-    /// An existing file is not replaced.
+    /// If the file exists, the command fails, except with --continue.
     #[arg(short = 'O', long, conflicts_with = "output")]
     pub(crate) remote_name: bool,
 
@@ -107,7 +107,7 @@ pub(crate) struct Get {
     pub(crate) requests: RequestArgs,
 }
 
-/// Show what a journal of `inflight gather --journal` contains
+/// Show the results in a journal of `inflight gather --journal`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -115,8 +115,8 @@ Examples:
   inflight report journal.jsonl --failed --format urls > failed.txt
   inflight report journal.jsonl --failed --format jsonl
 
-If a URL was fetched several times, only its last result counts. The table shows the results by status and
-by kind of error, the times, and the hosts with the slowest responses.")]
+If a URL was fetched several times, only its last result counts. The table shows the results by status
+class and by kind of error, the times, and the slowest hosts.")]
 pub(crate) struct JournalReport {
     /// The journal
     #[arg(value_name = "FILE")]
@@ -148,7 +148,8 @@ Examples:
   inflight origin
   inflight origin --listen 127.0.0.1:8080 --workers 2
 
-Prints `listening on http://ADDR` and serves until it is killed. `GET /` lists the endpoints.")]
+The command prints `listening on http://ADDR` and serves requests until it is killed. `GET /` lists the
+endpoints.")]
 pub(crate) struct Origin {
     /// The address to listen on; with port 0, the system chooses a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
@@ -180,7 +181,7 @@ Keys:
 
 A timer on the event loop is set to tick every 10 ms. Each column of the chart covers 50 ms. The height
 of a column shows the largest delay of a tick in these 50 ms. The title shows the scale. If a larger
-delay occurs, the scale grows, and it keeps its new size until a reset.")]
+delay occurs, the scale grows, and keeps its new size until a reset.")]
 pub(crate) struct Stalls {
     /// The runtime of the event loop [default: the first of these that is compiled in]
     #[arg(long, value_name = "RUNTIME", value_parser = ["tokio", "smol", "async-std"])]

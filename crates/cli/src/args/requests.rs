@@ -46,7 +46,7 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "NAME[:PASSWORD]")]
     pub(crate) user: Option<String>,
 
-    /// Send the credentials for the host that the file $NETRC or, without it, ~/.netrc has, unless the URL,
+    /// Send the credentials of the host from ~/.netrc, or from the file that $NETRC names, unless the URL,
     /// --user or a header has credentials
     #[arg(long)]
     pub(crate) netrc: bool,
@@ -54,17 +54,17 @@ pub(crate) struct RequestArgs {
     /// Send the cookies of FILE and those that responses set, and write all of them to FILE at the end
     ///
     /// FILE has the format of curl, wget and browser extensions (Netscape). It may be missing before the
-    /// first run. A pipe is only read.
+    /// first run. If FILE is a pipe or a device, the program only reads it.
     #[arg(long, value_name = "FILE")]
     pub(crate) cookies: Option<PathBuf>,
 
     /// Read the defaults of options from FILE instead of inflight/config.toml in the user's configuration
     /// directory
     ///
-    /// A key is the name of an option, such as `user-agent = "my-crawler/1.0"` or `retries = 3`. Keys in
-    /// [get] and [gather] apply to one command. An option on the command line replaces the value of the file.
-    /// The file cannot set options of a single run, such as input, output, journal and continue. A flag that
-    /// the file sets to true cannot be switched off on the command line.
+    /// A key is the name of an option, such as `user-agent = "my-crawler/1.0"` or `retries = 3`. Keys in the
+    /// table [get] or [gather] apply only to that command. An option on the command line replaces the value of the
+    /// file. The file cannot set options of a single run, such as input, output, journal and continue. The command
+    /// line cannot switch off a flag that the file sets to true.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -79,10 +79,10 @@ pub(crate) struct RequestArgs {
     pub(crate) timeout: Duration,
 
     /// The time limit for the wait before a request may start, because of --per-host, --rate, --host-rate,
-    /// or a Retry-After that another request to the host got [default: no limit]
+    /// or a Retry-After that another request to the host received [default: no limit]
     ///
-    /// A URL that waits because of --per-host or --host-rate fails when its turn comes. Without this
-    /// option, a URL fails at once if its host asks for a pause that is longer than --timeout.
+    /// A URL that waits because of --per-host or --host-rate fails only when its turn comes. Without this
+    /// option, a URL fails at once if its host requests a pause that is longer than --timeout.
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     pub(crate) queue_timeout: Option<Duration>,
 
@@ -99,9 +99,9 @@ pub(crate) struct RequestArgs {
     /// idempotent method are retried
     ///
     /// A failure is transient if there was no response, if the status is 408, 429, 502, 503 or 504, or if
-    /// the body ended early. So that retries cannot overload a server that already fails, each server has
-    /// a budget for the retries of all requests: 10 retries at the start, and one more for each 5
-    /// requests. When the budget is used up, the failure is final, and its message says so.
+    /// the body ended early. Each server has a budget for the retries of all requests, so that retries cannot
+    /// overload a server that already fails. The budget has 10 retries at the start, and one more for each 5
+    /// requests. When the budget is used up, the failure is final, and its message reports the reason.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: usize,
 
@@ -125,7 +125,7 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "PATH", conflicts_with = "proxy")]
     pub(crate) unix_socket: Option<PathBuf>,
 
-    /// Connect to ADDR for HOST and PORT instead of looking HOST up; may be repeated
+    /// Connect to ADDR for HOST and PORT, without a DNS lookup of HOST; may be repeated
     #[arg(long, value_name = "HOST:PORT:ADDR", value_parser = parse_resolve)]
     pub(crate) resolve: Vec<PinnedAddress>,
 
@@ -133,11 +133,11 @@ pub(crate) struct RequestArgs {
     #[arg(long = "http1.1", conflicts_with = "http2")]
     pub(crate) http1: bool,
 
-    /// Use HTTP/2 only, without negotiation, also for URLs with http
+    /// Use HTTP/2 only, without negotiation, also for http URLs
     #[arg(long)]
     pub(crate) http2: bool,
 
-    /// Accept any certificate of a server: anybody on the network can then read and change the traffic
+    /// Accept any server certificate: anybody on the network can then read and change the traffic
     #[arg(long)]
     pub(crate) insecure: bool,
 

@@ -1,4 +1,4 @@
-//! `--dedup`: answers equal URLs from one fetch.
+//! `--dedup`: fetches equal URLs once, and reports the result for each of them.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -9,7 +9,7 @@ use super::pulled::Indexed;
 use crate::input::{InputUrl, OwnSettings};
 use crate::output::Record;
 
-/// How many duplicates may wait for their result. It limits the memory if a list repeats one slow URL.
+/// How many duplicates may wait for their result. The limit bounds the memory if a list repeats one slow URL.
 const MAX_WAITING: usize = 10_000;
 
 /// The URLs of a run and their results.
@@ -18,7 +18,7 @@ pub(super) struct Duplicates(RefCell<State>);
 
 #[derive(Default)]
 struct State {
-    /// The first URL of each kind: its result, or the later ones that wait for it.
+    /// The first of each group of equal URLs: its result, or the later URLs that wait for the result.
     first: HashMap<RequestKey, FirstUrl>,
     waiting: usize,
     /// The duplicates that have a result and have not been reported.
@@ -36,7 +36,7 @@ enum FirstUrl {
 #[derive(Debug)]
 pub(super) enum Taken {
     Fetch(InputUrl),
-    /// An equal URL answers it.
+    /// The result of an equal URL is its result.
     Answered,
     /// An earlier run has finished an equal URL.
     Skip,
@@ -50,7 +50,8 @@ struct RequestKey {
 }
 
 impl RequestKey {
-    /// Returns `None` if the URL cannot be requested. Its error names the line of the input.
+    /// Returns `None` if the URL cannot be requested. Each such URL has an error of its own, because the message
+    /// contains its line of the input.
     fn of(url: &InputUrl) -> Option<Self> {
         let mut parsed = Url::parse(&url.text).ok().filter(|_| url.fault.is_none())?;
         // A request has no fragment.
@@ -67,7 +68,7 @@ impl RequestKey {
 }
 
 impl Duplicates {
-    /// Records a URL that an earlier run has finished.
+    /// Stores that an earlier run has finished this URL.
     pub(super) fn skip(&self, url: &InputUrl) {
         if let Some(key) = RequestKey::of(url) {
             self.0.borrow_mut().first.insert(key, FirstUrl::Skipped);
@@ -98,13 +99,13 @@ impl Duplicates {
         Taken::Answered
     }
 
-    /// Returns whether no more duplicates may be taken before the answers have been reported.
+    /// Returns whether the caller must report the answers before it takes more URLs.
     pub(super) fn is_full(&self) -> bool {
         let state = self.0.borrow();
         state.waiting + state.answers.len() >= MAX_WAITING
     }
 
-    /// Records the result of a URL that was fetched, and answers the URLs that wait for it.
+    /// Stores the result of a URL that was fetched, and answers the URLs that wait for it.
     pub(super) fn finish(&self, url: &InputUrl, record: &Record) {
         let Some(key) = RequestKey::of(url) else {
             return;
@@ -130,7 +131,7 @@ impl Duplicates {
     }
 }
 
-/// Returns the record of a duplicate, for which no request was sent.
+/// Returns the record of a duplicate. The run has sent no request for it.
 fn answer(first: &Record, index: usize, url: &InputUrl) -> Record {
     Record {
         index,

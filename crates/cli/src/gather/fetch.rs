@@ -25,7 +25,7 @@ const MAX_NEW_HOSTS: usize = 20;
 pub(super) struct FetchContext {
     pub(super) session: Session,
     pub(super) settings: Arc<RequestSettings>,
-    /// The limit for the waits in the gather and in the session together.
+    /// The limit for the total wait in the gather and in the session.
     pub(super) queue_timeout: Option<Duration>,
     pub(super) options: ResponseOptions,
     pub(super) with_digest: bool,
@@ -93,7 +93,7 @@ impl Job {
         Err(Failure::new(ErrorKind::TooManyRedirects, message))
     }
 
-    /// Checks the entry of the input.
+    /// Checks that the entry of the input can be requested.
     fn check(&self, context: &FetchContext) -> Result<(), Failure> {
         if let Some(fault) = &self.url.fault {
             let failure = Failure::new(fault.kind, &*fault.message);
@@ -140,7 +140,8 @@ impl Job {
             .as_ref()
             .is_some_and(OutputDirectory::is_resumed);
         let mut request = match redirected {
-            // A download that can be continued has the URL of the entry. It is a GET.
+            // With `--continue`, the request starts at the URL of the entry again, because the partial file belongs
+            // to this URL. The request is a GET.
             Some(redirected) if !is_resumed => self.redirected_request(context, redirected),
             _ => {
                 let own = self.url.own.as_deref();
@@ -182,8 +183,8 @@ impl Job {
         request.max_redirects(context.max_redirects.saturating_sub(followed))
     }
 
-    /// Checks the limit on redirects after the last request to a host whose rules were unknown. The session returns
-    /// the response if it may follow no redirect.
+    /// Fails if the response is a redirect beyond the limit. The session returns such a response if
+    /// [`redirected_request`](Self::redirected_request) leaves it no redirects.
     fn check_redirects(&self, context: &FetchContext, status: StatusCode) -> Result<(), Error> {
         let limit = context.max_redirects;
         let followed = self.stats.snapshot().redirects as usize;
@@ -240,7 +241,7 @@ impl Job {
         Ok(saved.into())
     }
 
-    /// Receives the rest of a body that an earlier run has begun, or the whole body.
+    /// Receives the rest of a body of which an earlier run has a part, or the whole body.
     async fn resume(
         &self,
         context: &FetchContext,

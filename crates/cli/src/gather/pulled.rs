@@ -1,4 +1,4 @@
-//! The URLs that a run takes from its input: those to fetch, without those that are finished.
+//! The URLs that a run takes from its input, without the URLs that an earlier run has finished.
 
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, ready};
@@ -18,10 +18,11 @@ pub(super) struct PulledUrls {
     earlier: EarlierRecords,
     progress: Progress,
     pub(super) duplicates: Option<Duplicates>,
-    /// The number of URLs, which is the index of the next one.
+    /// The number of URLs so far, which is the index of the next URL.
     next: Cell<usize>,
-    /// The URLs that an earlier run has finished, and how many of them have failed.
+    /// The number of URLs that an earlier run has finished.
     pub(super) skipped: Cell<usize>,
+    /// The number of those that have failed.
     pub(super) skipped_failures: Cell<usize>,
     /// The URL that differs from the earlier run.
     mismatch: RefCell<Option<CliError>>,
@@ -50,7 +51,7 @@ impl PulledUrls {
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Indexed>> {
         while !self.has_mismatch() {
             if self.duplicates.as_ref().is_some_and(Duplicates::is_full) {
-                // The caller polls again after it has taken the answers.
+                // The caller polls again after it has reported the answers.
                 return Poll::Pending;
             }
             let Some(url) = ready!(self.input.borrow_mut().poll_next(cx)) else {
@@ -68,7 +69,7 @@ impl PulledUrls {
                     },
                 },
                 Decision::Skip { has_failed } => {
-                    // A journal needs a record of each index. A manifest does not list duplicates.
+                    // A manifest does not list duplicates, so they are skipped too. A journal lists each index.
                     if let Some(duplicates) = &self.duplicates
                         && self.earlier.source == EarlierSource::Manifest
                     {
@@ -127,7 +128,7 @@ impl PulledUrls {
     }
 }
 
-/// Checks that an input is that of the earlier run, if the input can be read before the run.
+/// Checks that an input is the input of the earlier run, if the input can be read before the run.
 pub(super) fn check_input(input: &Input, earlier: &EarlierRecords) -> Result<(), CliError> {
     if earlier.is_empty() {
         return Ok(());

@@ -38,7 +38,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How many of these hosts it shows.
 const MAX_PROGRESS_HOSTS: usize = 2;
 
-/// How long records wait until they are written to the journal. A program that is killed loses them.
+/// How long records wait before they are written to the journal. A killed program loses the waiting records.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Why `inflight gather` stopped before all requests had finished.
@@ -80,7 +80,7 @@ pub(super) struct HostLimits {
 }
 
 impl HostLimits {
-    /// Sets the limits of the gather, so that jobs that wait for their host do not occupy `--limit`.
+    /// Sets the limits of the gather, so that jobs that wait for their host do not count towards `--limit`.
     fn apply<S, F>(
         &self,
         gather: Gather<S>,
@@ -111,8 +111,8 @@ impl HostLimits {
 /// The scheme, host and port of a URL. `None` if the URL is invalid, so that its job fails.
 type Host = Option<Rc<str>>;
 
-/// Returns the limits of a host because of `--robots`. While the rules are unknown, one job runs, which fetches
-/// them.
+/// Returns the limits of a host because of `--robots`. While the rules are unknown, only one job of the host runs.
+/// This job fetches the rules.
 fn robots_limits(robots: Option<&RobotsRules>, host: &Host) -> KeyLimits {
     let mut limits = KeyLimits::default();
     if let (Some(robots), Some(host)) = (robots, host) {
@@ -138,7 +138,7 @@ pub(super) struct GatherRun {
     pub(super) journal: Option<Journal>,
 }
 
-/// A URL that the gather has taken and not reported.
+/// A URL that the gather has taken but not reported.
 struct UnfinishedUrl {
     index: usize,
     url: InputUrl,
@@ -147,7 +147,7 @@ struct UnfinishedUrl {
     decision: SaveDecision,
 }
 
-/// The unfinished URLs by the index of their job in the gather, which does not count skipped URLs.
+/// The unfinished URLs by the index of their job in the gather. This index does not count skipped URLs.
 type Unfinished = RefCell<HashMap<usize, UnfinishedUrl>>;
 
 /// What the run does next.
@@ -155,7 +155,7 @@ enum Event<T> {
     Result(T),
     /// Duplicates have a result.
     Answers,
-    /// The journal has lines that were not written.
+    /// The journal has lines that it has not written.
     Flush,
     ProgressTick,
     End,
@@ -416,7 +416,7 @@ impl GatherRun {
         Ok(())
     }
 
-    /// Reports a URL that no duplicate answers.
+    /// Reports the result of a URL, and answers the duplicates of the URL.
     fn report_fetched(&mut self, record: &Record, url: &InputUrl) -> Result<(), CliError> {
         if let Some(duplicates) = &self.pulled.duplicates {
             duplicates.finish(url, record);

@@ -11,7 +11,7 @@ use serde_json::value::to_raw_value;
 use super::entry::{InputFault, InputUrl, OwnSettings, SourceLocation};
 use super::jsonl::InputEntry;
 
-/// The numbers of the columns that have a meaning.
+/// The indices of the columns that the program reads.
 struct Columns {
     url: usize,
     method: Option<usize>,
@@ -24,7 +24,7 @@ struct Columns {
 /// The maximum length of a record, in bytes.
 const MAX_LENGTH: usize = 16 << 20;
 
-/// Reads records. Ends after an error of the source, or if the header has no column `url`.
+/// Reads records. Ends after an error of the source, and after the error for a header without a column `url`.
 pub(super) fn read(
     source: impl Read,
     name: Arc<str>,
@@ -53,8 +53,8 @@ pub(super) fn read(
     })
 }
 
-/// A source that fails if a record is too long, and at its end if a quote is not closed. Such a quote makes the
-/// rest of the file one record.
+/// A source that fails if a record is too long. It also fails at its end if a quote is not closed, because such a
+/// quote makes the rest of the file one record.
 struct LimitedSource<R> {
     source: R,
     bytes_since_record: Arc<AtomicUsize>,
@@ -111,12 +111,12 @@ fn read_record(
             Some(Ok(columns.parse(&record, len, location(record.position()))))
         }
         Err(error) if error.is_io_error() => Some(Err(error.into())),
-        // The next record can be read.
+        // The reader can continue with the next record.
         Err(error) => Some(Ok(fault(location(error.position()), describe(&error)))),
     }
 }
 
-/// Describes an error without the contents of the record.
+/// Describes an error without the contents of the record, because they may be credentials.
 fn describe(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "the record is not UTF-8".to_owned(),
@@ -134,7 +134,7 @@ fn fault(location: SourceLocation, message: String) -> InputUrl {
 }
 
 impl Columns {
-    /// Returns `None` if the file is empty.
+    /// Finds the columns in a header. Returns `None` if the file is empty.
     fn of(header: &StringRecord) -> io::Result<Option<Self>> {
         if header.is_empty() {
             return Ok(None);
@@ -160,7 +160,7 @@ impl Columns {
         }))
     }
 
-    /// `len` is the number of columns.
+    /// Parses a record. `len` is the number of columns in the header.
     fn parse(&self, record: &StringRecord, len: usize, location: SourceLocation) -> InputUrl {
         let field = |column: Option<usize>| {
             let text = record.get(column?)?;
@@ -178,7 +178,7 @@ impl Columns {
                 "the record has {fields} fields, and the header has {len}"
             ));
         }
-        // The decoder of UTF-16 replaces what it cannot decode.
+        // The UTF-16 decoder replaces invalid text with this character.
         if record.iter().any(|field| field.contains('\u{fffd}')) {
             return invalid("the record has an undecodable character".to_owned());
         }

@@ -1,4 +1,4 @@
-//! The entries of an input: a URL, and what the input specifies for it.
+//! The entries of an input. An entry is a URL with its own settings.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use inflight::bytes::Bytes;
 use inflight::http::Method;
 use inflight::http::header::{HeaderName, HeaderValue};
 
-/// A URL to fetch, or a text that is not a valid URL.
+/// An entry of the input: a URL to fetch, or a text that is not a valid URL.
 #[derive(Debug, Clone)]
 pub(crate) struct InputUrl {
     pub(crate) text: String,
     /// Why the URL cannot be requested.
     pub(crate) fault: Option<InputFault>,
-    /// The line that contains the text. `None` for a text from the command line.
+    /// The position of the entry in its file. `None` for an entry from the command line.
     pub(crate) location: Option<SourceLocation>,
-    /// What the input specifies for this URL alone.
+    /// The settings for this URL alone.
     pub(crate) own: Option<Box<OwnSettings>>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct InputFault {
     pub(crate) message: String,
 }
 
-/// What an entry of the input specifies in addition to its URL.
+/// The settings that an entry of the input specifies in addition to its URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct OwnSettings {
     pub(crate) method: Option<Method>,
@@ -48,7 +48,7 @@ impl InputFault {
 }
 
 impl OwnSettings {
-    /// Returns settings that only have an id, for an entry that cannot be requested.
+    /// Returns settings that have only an id, for an entry that cannot be requested.
     pub(super) fn of_id(id: Option<String>) -> Option<Box<Self>> {
         let own = Self {
             id: Some(id?),
@@ -74,7 +74,8 @@ impl InputUrl {
     }
 }
 
-/// Returns a fault if the text has a control character. A URL parser would remove tabs and join the parts.
+/// Returns a fault if the text has a control character. A URL parser would remove a tab and join the text before
+/// and after it.
 pub(super) fn control_character_fault(text: &str) -> Option<InputFault> {
     let message = match text.chars().find(|c| c.is_control())? {
         '\t' => {

@@ -18,6 +18,9 @@ use super::lines;
 /// The maximum length of a line, in bytes. A line may contain a request body.
 const MAX_LENGTH: usize = 16 << 20;
 
+/// The maximum length of an id, in bytes.
+const MAX_ID_LENGTH: usize = 4096;
+
 /// An entry of the input: the fields of a JSON object, or the columns of a CSV record.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +52,7 @@ fn parse(text: &str, location: SourceLocation) -> InputUrl {
         Ok(entry) => return entry.into_url(location),
         Err(error) => error,
     };
-    // The record of the entry has its URL and its id, if the line is JSON.
+    // If the line is JSON, the record of the entry shows its URL and its id.
     let value: Value = serde_json::from_str(text).unwrap_or_default();
     let field = |name: &str| value.get(name).and_then(Value::as_str);
     InputUrl {
@@ -85,9 +88,19 @@ impl InputEntry {
                 (own, Some(fault))
             }
         };
+        // The lines of a journal have a limit, and a record contains the URL.
+        let (text, too_long) = match self.url.len() > lines::MAX_LENGTH {
+            false => (self.url, None),
+            true => {
+                let fault = InputFault::new(ErrorKind::InvalidUrl, "the URL is too long");
+                (String::new(), Some(fault))
+            }
+        };
         InputUrl {
-            fault: invalid.or_else(|| control_character_fault(&self.url)),
-            text: self.url,
+            fault: invalid
+                .or(too_long)
+                .or_else(|| control_character_fault(&text)),
+            text,
             location: Some(location),
             own: (own != OwnSettings::default()).then(|| Box::new(own)),
         }
@@ -122,7 +135,7 @@ impl InputEntry {
         Ok(own)
     }
 
-    /// Returns the id. A number has its digits.
+    /// Returns the id. Returns a number as it is written.
     fn id(&self) -> Result<Option<String>, String> {
         let Some(id) = self.id.as_deref().map(RawValue::get) else {
             return Ok(None);
@@ -132,6 +145,9 @@ impl InputEntry {
             Ok(Value::Number(_)) => id.to_owned(),
             _ => return Err("the id is neither a string nor a number".to_owned()),
         };
+        if id.len() > MAX_ID_LENGTH {
+            return Err("the id is too long".to_owned());
+        }
         match id.chars().any(char::is_control) {
             true => Err("the id has a control character".to_owned()),
             false => Ok(Some(id)),
@@ -199,6 +215,11 @@ mod tests {
 
     #[test]
     fn a_bad_line_has_a_fault_that_shows_no_values() {
+        let long_url = format!("{{\"url\":\"http://a/{}\"}}", "x".repeat(lines::MAX_LENGTH));
+        let long_id = format!(
+            "{{\"url\":\"http://a/\",\"id\":\"{}\"}}",
+            "x".repeat(MAX_ID_LENGTH + 1)
+        );
         for (line, expected) in [
             ("http://a/", "not an object of this format (column 1)"),
             (
@@ -216,6 +237,8 @@ mod tests {
                 "the header A is not",
             ),
             ("{\"url\":\"http://a/\\tb\"}", "a tab"),
+            (&long_url, "the URL is too long"),
+            (&long_id, "the id is too long"),
         ] {
             let fault = read_one(line).fault.unwrap();
             assert!(fault.message.contains(expected), "{line}: {fault:?}");

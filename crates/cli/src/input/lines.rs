@@ -9,7 +9,7 @@ use super::entry::{InputFault, InputUrl, SourceLocation};
 use super::text::Lines;
 
 /// The maximum length of a line, in bytes.
-const MAX_LENGTH: usize = 64 * 1024;
+pub(super) const MAX_LENGTH: usize = 64 * 1024;
 
 /// Reads URLs. Skips blank lines and lines that start with `#`.
 pub(super) fn read(

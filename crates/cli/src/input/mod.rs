@@ -1,5 +1,5 @@
-//! The URLs to gather: first the URLs of the command line, then the URLs of a file. The file is read while
-//! requests are already being started.
+//! The URLs to gather: first the URLs of the command line, then the URLs of a file. A thread reads the file while
+//! requests are already in flight.
 
 mod csv;
 mod entry;
@@ -22,7 +22,7 @@ use crate::args::InputFormat;
 use crate::exit::CliError;
 pub(crate) use entry::{InputUrl, OwnSettings};
 
-/// The maximum number of lines that are read ahead. It is large enough to hide the latency of a disk.
+/// The maximum number of URLs that are read ahead. It is large enough to hide the latency of a disk.
 /// There must be a limit, because a pipe may never end.
 const MAX_READ_AHEAD: usize = 256;
 
@@ -75,8 +75,8 @@ impl Input {
     }
 
     /// Stops reading if the file is a pipe, which may never end. [`poll_next`](Self::poll_next) still
-    /// returns the lines that were read from the pipe. If the file is a regular file, `poll_next` still
-    /// returns all its lines.
+    /// returns the URLs that were read from the pipe. If the file is a regular file, `poll_next` still
+    /// returns all its URLs.
     pub(crate) fn stop(&mut self) {
         if let Some(file) = &self.file
             && !file.is_regular_file
@@ -98,8 +98,8 @@ impl Input {
         Some(format!("reading {}: {error}", file.name))
     }
 
-    /// Calls `visit` with every URL, and returns their number. Returns `None` without a call if the file is a
-    /// pipe or standard input, which can be read only once.
+    /// Calls `visit` with every URL, and returns the number of URLs. If the file is a pipe or standard input, which
+    /// can be read only once, returns `None` without calling `visit`.
     pub(crate) fn visit(
         &self,
         mut visit: impl FnMut(usize, &InputUrl) -> Result<(), CliError>,
@@ -124,8 +124,8 @@ impl Input {
         Ok(Some(count))
     }
 
-    /// Calls `callback` with the number of URLs. A thread counts the URLs of a file. If the file is a pipe
-    /// or standard input, `callback` is not called.
+    /// Calls `callback` with the number of URLs. Counts the URLs of a file on another thread. If the file is a
+    /// pipe or standard input, does not call `callback`.
     pub(crate) fn count(&self, callback: impl FnOnce(u64) + Send + 'static) {
         let arguments = self.arguments.len() as u64;
         let Some(file) = &self.file else {
@@ -181,7 +181,7 @@ impl InputFile {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
-    // Panics, as `thread::spawn` does, if the system refuses a thread.
+    // Panics if the system cannot start a thread, as `thread::spawn` does.
     let _detached = thread.expect("the system should be able to start a thread");
 }
 

@@ -6,7 +6,7 @@ use encoding_rs_io::DecodeReaderBytesBuilder;
 
 const BUFFER_SIZE: usize = 64 * 1024;
 
-/// Removes a byte order mark, and decodes UTF-16. Passes other bytes on as they are.
+/// Removes a byte order mark, and decodes UTF-16. Does not change other bytes.
 pub(super) fn decode(source: impl Read) -> impl Read {
     let mut builder = DecodeReaderBytesBuilder::new();
     builder.bom_sniffing(true).strip_bom(true);
@@ -24,12 +24,12 @@ pub(super) struct Lines<R> {
 /// A line without its end.
 pub(super) struct InputLine {
     pub(super) number: u64,
-    /// The text, or why the line has none.
+    /// The text, or the reason why it is not available.
     pub(super) text: Result<String, &'static str>,
 }
 
 impl<R: Read> Lines<R> {
-    /// The rest of a line that is longer than `max_length` is not kept in memory.
+    /// Reads the lines of `source`. Keeps at most `max_length` bytes of a line in memory.
     pub(super) fn new(source: R, max_length: usize) -> Self {
         Self {
             source: BufReader::with_capacity(BUFFER_SIZE, source),
@@ -75,7 +75,7 @@ impl<R: Read> Lines<R> {
         let text = match String::from_utf8(line) {
             _ if !is_complete => Err("the line is too long"),
             Err(_) => Err("the line is not UTF-8"),
-            // The decoder of UTF-16 replaces what it cannot decode.
+            // The UTF-16 decoder replaces invalid text with this character.
             Ok(text) if text.contains('\u{fffd}') => Err("the line has an undecodable character"),
             Ok(text) => Ok(text),
         };

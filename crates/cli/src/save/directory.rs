@@ -23,7 +23,7 @@ use crate::output::redacted;
 /// The name of the manifest in the directory.
 pub(crate) const MANIFEST: &str = "manifest.jsonl";
 
-/// How the names of temporary files start.
+/// The start of the names of temporary files.
 const TEMPORARY: &str = ".inflight-";
 
 /// A directory with a file for each body. Clones share the directory.
@@ -35,9 +35,9 @@ struct Shared {
     template: NameTemplate,
     is_resumed: bool,
     manifest: Mutex<LineFile>,
-    /// The names that are not only an index.
+    /// The names that are taken. Not used for names that consist only of an index.
     taken: Mutex<TakenNames>,
-    /// The names that an earlier run chose for URLs that this run fetches again.
+    /// The names that an earlier run chose for URLs that this run fetches again, by index.
     own_names: HashMap<usize, OwnName>,
     open_files: OpenFiles,
 }
@@ -53,19 +53,19 @@ pub(crate) struct DirectoryOptions {
 /// A directory that is ready for a run.
 pub(crate) struct OpenedDirectory {
     pub(crate) directory: OutputDirectory,
-    /// Completes when all files are closed.
+    /// Completes when all files have been renamed or deleted.
     pub(crate) completion: Completion,
-    /// The URLs whose files are complete, according to the manifest.
+    /// The URLs in the manifest whose files are complete, by index. Empty without `--continue` and with a journal.
     pub(crate) finished: BTreeMap<usize, String>,
 }
 
-/// The file that an earlier run gave a URL.
+/// The name that an earlier run gave the file of a URL.
 struct OwnName {
     url: String,
     file: String,
 }
 
-/// What a name and an entry of the manifest are made of.
+/// The values from which the name of a file and its line in the manifest are made.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyInfo {
     pub(crate) index: usize,
@@ -78,7 +78,7 @@ pub(crate) struct BodyInfo {
     pub(crate) sha256: Option<String>,
 }
 
-/// A line of the manifest. The last line of an index is the valid one.
+/// A line of the manifest. If several lines have the same index, the last one is valid.
 #[derive(Serialize, Deserialize)]
 struct ManifestLine {
     index: usize,
@@ -90,7 +90,7 @@ struct ManifestLine {
     content_type: Option<String>,
 }
 
-/// A body that has its name.
+/// A body that was saved under its name.
 #[derive(Debug, Clone)]
 pub(crate) struct SavedBody {
     /// The path in the directory.
@@ -98,7 +98,7 @@ pub(crate) struct SavedBody {
     pub(crate) sha256: Option<String>,
 }
 
-/// Decides whether a body gets its name before its download is cancelled. Clones share the decision.
+/// The decision whether a body gets its name or its download is cancelled. Clones share the decision.
 #[derive(Clone, Default)]
 pub(crate) struct SaveDecision(Arc<Mutex<SaveState>>);
 
@@ -111,7 +111,7 @@ enum SaveState {
 }
 
 impl SaveDecision {
-    /// Prevents that the body gets its name later. Returns the body if it has its name already.
+    /// Prevents the body from getting its name later. Returns the body if it already has its name.
     pub(crate) fn cancel(&self) -> Option<SavedBody> {
         let mut state = self.lock();
         match &*state {
@@ -130,7 +130,7 @@ impl SaveDecision {
 
 impl OutputDirectory {
     /// Creates the directory if it does not exist, checks that it is writable, and deletes the temporary files
-    /// that an earlier run left when it was killed.
+    /// of runs that were killed.
     pub(crate) fn open(
         options: DirectoryOptions,
         earlier: Option<&EarlierRecords>,
@@ -223,9 +223,9 @@ impl OutputDirectory {
         self.0.path.join(format!("{TEMPORARY}{index:06}"))
     }
 
-    /// Gives a complete file its name, and adds it to the manifest. Computes the digest of the file first if
-    /// `with_digest`. Fails if the download was cancelled. A cancellation waits until the file has its name.
-    /// Blocks the thread.
+    /// Adds a complete file to the manifest, and gives the file its name. If `with_digest` is true, first computes
+    /// the digest of the file. Fails if the download was cancelled. During this call, a cancellation waits until
+    /// the file has its name. Blocks the thread.
     pub(crate) fn save(
         &self,
         file: CompleteFile,
@@ -257,7 +257,7 @@ impl Shared {
         manifest.flush()
     }
 
-    /// Renames a file to the first free name, and adds it to the manifest.
+    /// Adds a file to the manifest, and renames it to the first free name or to the name from an earlier run.
     fn give_name(&self, mut file: CompleteFile, info: BodyInfo) -> io::Result<SavedBody> {
         let invalid = |message| io::Error::new(io::ErrorKind::InvalidInput, message);
         let specified = info.output.as_deref().map(relative_path);
@@ -299,7 +299,7 @@ impl Shared {
                 if fs::symlink_metadata(&path).is_ok() {
                     continue;
                 }
-                // Before the name, so that a later run knows whose file this is.
+                // Comes before the rename, so that a later run knows to which URL the file belongs.
                 self.append_to_manifest(&line)?;
                 if file.persist_new(&path)? {
                     break;
@@ -312,7 +312,7 @@ impl Shared {
         })
     }
 
-    /// Returns the first number with which no file has the name.
+    /// Returns the first number for which no file has the numbered name.
     fn first_free(&self, name: &str) -> usize {
         let is_free =
             |number: &usize| fs::symlink_metadata(self.path.join(numbered(name, *number))).is_err();
@@ -320,7 +320,7 @@ impl Shared {
     }
 }
 
-/// The lines of a manifest that are valid: the last one of each index and of each file.
+/// The valid lines of a manifest: the last line of each index and of each file.
 #[derive(Default)]
 struct ManifestContents {
     by_index: BTreeMap<usize, ManifestLine>,
@@ -340,12 +340,12 @@ impl ManifestContents {
     }
 }
 
-/// Names that have been taken. They are compared in lower case, because some file systems ignore the case.
-/// Keeps only hashes, to save memory.
+/// Names that are taken. Compares names in lower case, because some file systems ignore the case. Keeps only
+/// hashes of the names, to save memory.
 #[derive(Default)]
 struct TakenNames {
     names: HashSet<u64>,
-    /// The first number that may be free, for each name that was taken.
+    /// The first number that may be free, for each taken name.
     next_numbers: HashMap<u64, usize>,
     /// The path of each directory.
     directories: HashMap<u64, String>,
@@ -384,8 +384,8 @@ impl TakenNames {
     }
 
     /// Creates the directories of a relative path, and returns the path. Adds a number to the name of a directory
-    /// that exists as a file, as a directory with another case, or as a symbolic link, which may lead out of the
-    /// directory.
+    /// if a file, a symbolic link, or a directory with another case already has this name. A symbolic link could
+    /// lead out of `root`.
     fn create_directories(&mut self, root: &Path, path: &str) -> io::Result<String> {
         let Some((directories, name)) = path.rsplit_once('/') else {
             return Ok(path.to_owned());
@@ -425,8 +425,8 @@ impl TakenNames {
         Ok(is_directory)
     }
 
-    /// Adds the names in a directory, the first time. A directory that cannot be read has no names. A rename
-    /// replaces no file in any case.
+    /// Adds the names in a directory, on the first call for the directory. Ignores a directory that cannot be read,
+    /// because `persist_new` replaces no file anyway.
     fn list(&mut self, root: &Path, directory: &str) {
         if !self.listed_directories.insert(directory.to_owned()) {
             return;
@@ -455,8 +455,8 @@ fn lower_case_hash(name: &str) -> u64 {
     hasher.finish()
 }
 
-/// Deletes the temporary files of runs that were killed, and returns their number. Keeps those that a download can
-/// continue if `is_resumed`.
+/// Deletes the temporary files of runs that were killed, and returns their number. If `is_resumed` is true, keeps
+/// the files that a download can continue.
 fn remove_temporary_files(directory: &Path, is_resumed: bool) -> io::Result<usize> {
     PartialFile::remove_abandoned(directory, |name| {
         let name = name.to_str().unwrap_or_default();

@@ -21,7 +21,7 @@ pub(crate) use names::{NameTemplate, file_name, relative_path};
 /// The destination of a response.
 pub(crate) enum ResponseOutput {
     Stdout(io::Stdout),
-    /// A pipe or a device, which is written directly.
+    /// A pipe or a device. The program writes to it directly.
     Device(File),
     /// A regular file. The complete response replaces it.
     File(PathBuf),
@@ -45,7 +45,7 @@ impl ResponseOutput {
         }
     }
 
-    /// Returns the path of the regular file. `None` if the output is not a regular file.
+    /// Returns the path of the regular file, or `None` if the output is not a regular file.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
@@ -53,8 +53,8 @@ impl ResponseOutput {
         }
     }
 
-    /// Returns the file, which keeps `open_files` until it is renamed or deleted. `None` if the output is not
-    /// a regular file.
+    /// Returns the file, which keeps `open_files` until it is renamed or deleted. Returns `None` if the output is
+    /// not a regular file.
     pub(crate) fn partial_file(
         &self,
         runtime: &Arc<dyn Runtime>,
@@ -64,8 +64,7 @@ impl ResponseOutput {
         Some(PartialFile::new(runtime.clone(), path).with_guard(open_files))
     }
 
-    /// Writes to standard output or a device, and flushes, so that each chunk can be read as soon as it has
-    /// arrived.
+    /// Writes to standard output or a device, and flushes, so that the reader receives each chunk immediately.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout(stdout) => stdout.write_all(bytes).and_then(|()| stdout.flush()),
@@ -75,7 +74,7 @@ impl ResponseOutput {
     }
 }
 
-/// A guard for open files. The channel carries no messages. It closes when all clones of the guard have been
+/// A guard for open files. The channel carries no messages, and closes when all clones of the guard have been
 /// dropped.
 #[derive(Clone)]
 pub(crate) struct OpenFiles(

@@ -1,7 +1,8 @@
 //! Names of files that are valid on every file system.
 //!
-//! Names contain no character that a file system refuses or that is invisible. They do not start with a dot, do not end with a
-//! dot or a space, are not a device name of Windows, and are short enough for a number to be added.
+//! The names contain no invisible character, and no character that a file system refuses. They do not start with a
+//! dot, do not end with a dot or a space, and are not device names of Windows. A number can be added to each name
+//! without making it too long.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -15,10 +16,10 @@ const MAX_NAME: usize = 200;
 /// The maximum length of the directories of a path, in bytes. Linux permits 4,096 for the whole path.
 const MAX_DIRECTORIES: usize = 600;
 
-/// The maximum length of an extension that is kept if a name is too long, with its dot.
+/// The maximum length of an extension, with its dot. A longer suffix is not an extension.
 const MAX_EXTENSION: usize = 16;
 
-/// The name of a page whose path ends with a slash.
+/// The name of a page whose URL ends with a slash.
 const DEFAULT_NAME: &str = "index";
 
 const FIELDS: &str = "{index}, {host}, {path}, {basename}, {id} and {ext}";
@@ -94,12 +95,12 @@ impl FromStr for NameTemplate {
 }
 
 impl NameTemplate {
-    /// Returns whether each index has a name of its own, whatever its URL is.
+    /// Returns whether a name depends only on the index, so that no two names are equal.
     pub(super) fn is_index_only(&self) -> bool {
         self.parts == [Part::Index]
     }
 
-    /// Returns a relative path with `/` between its names.
+    /// Returns a relative path, with `/` as the separator.
     pub(super) fn render(&self, fields: &NameFields<'_>) -> String {
         let url = Url::parse(fields.url).ok();
         let path = url.as_ref().map_or(vec![String::new()], path_names);
@@ -150,7 +151,7 @@ fn host(url: &Url) -> String {
     }
 }
 
-/// Returns the decoded names of the path. A name contains no slash.
+/// Returns the decoded segments of the path. A segment contains no slash.
 fn path_names(url: &Url) -> Vec<String> {
     let names = url.path_segments().into_iter().flatten();
     let decode = |name: &str| {
@@ -161,8 +162,8 @@ fn path_names(url: &Url) -> Vec<String> {
     names.map(decode).collect()
 }
 
-/// Returns the extension of the media type or, if the type is unknown or general, that of the path. Returns
-/// `bin` if both have none.
+/// Returns the extension of the media type. If the type is unknown or general, returns the extension of the path,
+/// or `bin` if the path has none.
 fn extension(content_type: Option<&str>, path: &[String]) -> String {
     let essence = content_type.unwrap_or_default().split(';').next();
     let essence = essence.unwrap_or_default().trim().to_ascii_lowercase();
@@ -203,7 +204,7 @@ pub(crate) fn relative_path(path: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Returns a valid name for a file with the contents of this URL. `None` if the path has no name.
+/// Returns a valid file name from the last segment of a URL's path, or `None` if the segment is empty.
 pub(crate) fn file_name(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let name = path_names(&url).pop().filter(|name| !name.is_empty())?;
@@ -229,7 +230,7 @@ fn safe_path(path: &str) -> String {
     safe + &last
 }
 
-/// Returns whether a character may be in a name: no file system refuses it, and it is visible.
+/// Returns whether a name may contain a character: no file system refuses it, and it is visible.
 fn is_safe(c: char) -> bool {
     let is_invisible = matches!(
         c,
@@ -268,7 +269,7 @@ fn is_device_name(name: &str) -> bool {
     }
 }
 
-/// Cuts the stem of a name that is too long.
+/// Shortens the stem of a name that is too long.
 fn shorten(name: &str) -> String {
     if name.len() <= MAX_NAME {
         return name.to_owned();
@@ -284,7 +285,7 @@ fn shorten(name: &str) -> String {
     stem.trim_end_matches([' ', '.']).to_owned() + &extension
 }
 
-/// Adds a number to the last name of a path, before its extension. The first name has no number.
+/// Adds a number to the last name of a path, before its extension. Does not add the number 1.
 pub(super) fn numbered(path: &str, number: usize) -> String {
     if number == 1 {
         return path.to_owned();
@@ -293,13 +294,13 @@ pub(super) fn numbered(path: &str, number: usize) -> String {
     format!("{start}-{number}{end}")
 }
 
-/// Returns the name and the number of which [`numbered`] makes a path. The number is 1 if the path has none.
+/// Returns the arguments from which [`numbered`] makes a path. The number is 1 if the path has none.
 pub(super) fn unnumbered(path: &str) -> (String, usize) {
     let (start, end) = split_path(path);
     let parse = || {
         let (stem, digits) = start.rsplit_once('-')?;
         let number = digits.parse().ok().filter(|number| *number > 1)?;
-        // Such as `-02` or `+2`.
+        // `numbered` never adds `-02` or `-+2`.
         let name = format!("{stem}{end}");
         (numbered(&name, number) == path).then_some((name, number))
     };

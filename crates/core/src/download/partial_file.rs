@@ -21,15 +21,15 @@ pub(super) const WRITE_SIZE: usize = 256 * 1024;
 const PREFIX: &str = ".inflight-";
 const SUFFIX: &str = ".part";
 
-/// The end of the name of a description of a partial file.
+/// The end of the name of a file that describes a partial file.
 const DESCRIPTION_SUFFIX: &str = ".part.json";
 
 /// A file that is written on a runtime's blocking pool, and appears under its name only when it is complete.
 ///
 /// Until then, it has a temporary name in the same directory. Dropping the value before
-/// [`finish`](Self::finish) deletes the temporary file. A file that exists under the name stays unchanged
-/// until `finish` replaces it. The new file has its permissions. If the name is a symbolic link, the link
-/// remains and its target is replaced.
+/// [`finish`](Self::finish) deletes the temporary file. An existing file with the name stays unchanged until
+/// `finish` replaces it. The new file gets the permissions of the existing file. If the name is a symbolic
+/// link, `finish` replaces its target and keeps the link.
 ///
 /// [`Response::save_to`](crate::Response::save_to) writes a whole response. Use this type if your program
 /// also needs the bytes, for example to compute a digest.
@@ -206,12 +206,13 @@ impl PartialFile {
         self.run(|content| commit(content.complete()?)).await
     }
 
-    /// Deletes the temporary files in `directory` of programs that were killed, and returns their number.
+    /// Deletes the temporary files that killed programs have left in `directory`, and returns their number.
     /// Blocks the thread.
     ///
     /// A program locks its temporary files while it writes them, so this function deletes no file that is in
-    /// use. It also deletes the files of downloads that could be continued, and keeps the files for whose
-    /// names `keep` returns `true`. It ignores files that cannot be deleted.
+    /// use. It also deletes the partial files of downloads that could be continued. To keep a file, return
+    /// `true` from `keep`, which receives the name of the file. The function ignores files that it cannot
+    /// delete.
     ///
     /// # Errors
     ///
@@ -228,7 +229,7 @@ impl PartialFile {
             if !bytes.starts_with(PREFIX.as_bytes()) {
                 continue;
             }
-            // The description of a partial file that does not exist.
+            // Deletes a description if its partial file does not exist.
             if bytes.ends_with(DESCRIPTION_SUFFIX.as_bytes()) {
                 let partial = entry.path().with_extension("");
                 if !partial.exists() {
@@ -325,8 +326,8 @@ impl fmt::Debug for PartialFile {
 /// A complete file under a temporary name. Created by [`PartialFile::finish_with`] and
 /// [`RequestBuilder::resume_with`](crate::RequestBuilder::resume_with).
 ///
-/// Its methods block the thread. Dropping the value deletes the file, unless it got a name or belongs to a
-/// download that can be continued.
+/// Its methods block the thread. Dropping the value deletes the file, unless the file has its name or belongs
+/// to a download that can be continued.
 ///
 /// For an example, see [`PartialFile::finish_with`].
 pub struct CompleteFile {
@@ -351,8 +352,8 @@ impl CompleteFile {
         })
     }
 
-    /// Renames the file to the path that [`PartialFile::new`] or
-    /// [`resume_with`](crate::RequestBuilder::resume_with) got, and replaces an existing file.
+    /// Renames the file to the path that was passed to [`PartialFile::new`] or
+    /// [`resume_with`](crate::RequestBuilder::resume_with), and replaces an existing file.
     ///
     /// # Errors
     ///
@@ -375,7 +376,7 @@ impl CompleteFile {
     }
 
     /// Renames the file to another path in the same file system, unless a file exists there. Returns whether
-    /// the file was renamed. If it was not, another path can be tried.
+    /// the file was renamed. If it was not, you can try another path.
     ///
     /// # Errors
     ///
@@ -394,7 +395,7 @@ impl CompleteFile {
         }
     }
 
-    /// Returns the temporary path of the file. `None` if the file has its name.
+    /// Returns the temporary path of the file, or `None` if the file has its name.
     pub fn temporary_path(&self) -> Option<&Path> {
         self.temporary.as_deref()
     }
@@ -409,13 +410,13 @@ impl fmt::Debug for CompleteFile {
     }
 }
 
-/// Deletes a temporary file, and its description if a download could continue it. Returns `false` if a program
-/// uses the file or if it cannot be deleted.
+/// Deletes a temporary file, and its description if it has one. Returns `false` if a program uses the file or if
+/// the file cannot be deleted.
 fn remove_unlocked(path: &Path) -> bool {
     let Ok(file) = File::open(path) else {
         return false;
     };
-    // A file system may have no locks.
+    // Also keeps the file if its file system has no locks.
     if file.try_lock().is_err() || fs::remove_file(path).is_err() {
         return false;
     }
@@ -453,7 +454,7 @@ impl TemporaryFile {
     }
 }
 
-/// Returns the path that a complete file gets, and the permissions of the file that it replaces.
+/// Returns the path for the complete file, and the permissions of the file that it replaces.
 pub(super) fn resolve_target(path: &Path) -> io::Result<(PathBuf, Option<fs::Permissions>)> {
     // Follows a symbolic link, so that the link remains and its target is replaced.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -473,7 +474,7 @@ pub(super) fn not_a_regular_file() -> io::Error {
     )
 }
 
-/// Removes the temporary path from an error. The path means nothing to the user.
+/// Removes the temporary path from an error, because the user does not know this path.
 fn without_temporary_path(error: io::Error) -> io::Error {
     let cause = error.get_ref().and_then(|inner| inner.source());
     match cause.map(ToString::to_string) {
