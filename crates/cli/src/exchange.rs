@@ -71,6 +71,11 @@ impl SharedStats {
         })))
     }
 
+    /// Forgets the redirects, because the request starts at its first URL again.
+    pub(crate) fn forget_redirects(&self) {
+        self.lock().redirects = 0;
+    }
+
     /// Forgets the last attempt, which was not sent.
     pub(crate) fn uncount_attempt(&self) {
         let mut stats = self.lock();

@@ -143,7 +143,10 @@ impl Job {
             // With `--continue`, the request starts at the URL of the entry again, because the partial file belongs
             // to this URL. The request is a GET.
             Some(redirected) if !is_resumed => self.redirected_request(context, redirected),
-            _ => {
+            redirected => {
+                if redirected.is_some() {
+                    self.stats.forget_redirects();
+                }
                 let own = self.url.own.as_deref();
                 let settings = &context.settings;
                 settings.request(&context.session, &self.url.text, own)

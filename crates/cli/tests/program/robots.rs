@@ -267,3 +267,15 @@ fn requests_for_the_rules_have_the_user_agent_of_the_run() {
         Some(&b"MyBot/1.0"[..])
     );
 }
+
+#[test]
+fn with_continue_a_redirect_to_a_host_with_unknown_rules_is_counted_once() {
+    let last = with_rules("");
+    let first = redirecting("302 Found", &last.url("/last"));
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().to_str().unwrap();
+    let records = gather(&["--output", output, "--continue"], &[first.url("/")]);
+    assert_eq!(kinds(&records), ["ok"], "{records:?}");
+    assert_eq!(records[0]["redirects"], 1);
+    assert_eq!(records[0]["file"], "000000");
+}
