@@ -244,7 +244,7 @@ impl Job {
         Ok(saved.into())
     }
 
-    /// Receives the rest of a body of which an earlier run has a part, or the whole body.
+    /// Receives the rest of a body that an earlier run has begun, or the whole body.
     async fn resume(
         &self,
         context: &FetchContext,
