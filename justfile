@@ -133,6 +133,10 @@ lint:
 features:
     cargo hack clippy -p inflight --feature-powerset --depth 2 --quiet -- -D warnings
 
+# Build and run the program of the tutorial's first chapter, in a crate of its own.
+first-page:
+    python3 docs/first_page/run.py --check
+
 # Run the tests and an example with only one backend enabled, as a user builds them.
 alone:
     for backend in smol async-std ureq; do \
@@ -152,4 +156,4 @@ docs:
     python3 docs/check.py
 
 # Run everything that CI runs.
-ci: lint features test exercises alone docs deny
+ci: lint features test exercises alone first-page docs deny

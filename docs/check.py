@@ -24,7 +24,8 @@ README_BYTES = 8192
 ARCHITECTURE_LINES = 120
 README_PROGRAM = ROOT / "examples/src/bin/gather.rs"
 
-INCLUDE = re.compile(r"\{\{#include\s+([^}:]+?)(?::([\w-]+))?\s*\}\}")
+# A path, and an anchor or a range of lines.
+INCLUDE = re.compile(r"\{\{#include\s+([^}:]+?)(?::([\w-]+|\d*:\d*))?\s*\}\}")
 errors = []
 
 
@@ -46,33 +47,41 @@ class Page(HTMLParser):
                 self.links.append(attributes[name])
 
 
-def anchor_text(path, anchor):
+def included_text(path, part):
     """Returns the text of an include, or an empty string for a missing anchor, as mdBook does."""
     text = path.read_text()
-    if anchor is None:
+    if part is None:
         return text
+    if lines := re.fullmatch(r"(\d*):(\d*)", part):
+        first, last = lines.groups()
+        return "\n".join(text.splitlines()[int(first or 1) - 1 : int(last) if last else None])
+    return anchor_text(text, part)
+
+
+def anchor_text(text, anchor):
+    """Returns the text between the marks of an anchor, or an empty string."""
     found = re.search(rf"ANCHOR: {re.escape(anchor)}\n(.*?)\n[^\n]*ANCHOR_END: {re.escape(anchor)}\b", text, re.S)
     return found.group(1) if found else ""
 
 
 def check_sources():
-    for page in sorted(SOURCE.glob("*.md")):
-        text = page.read_text()
+    for page in sorted(SOURCE.rglob("*.md")):
+        text, page_name = page.read_text(), page.relative_to(SOURCE)
         command = False
         for block in re.finditer(r"^```(\S*)\n(.*?)^```", text, re.S | re.M):
             language, body = block.groups()
             command = command or language == "console"
             if language.startswith("rust") and not INCLUDE.search(body):
-                errors.append(f"{page.name}: a Rust listing is not included from a file, so nothing compiles it")
+                errors.append(f"{page_name}: a Rust listing is not included from a file, so nothing compiles it")
             for include in INCLUDE.finditer(body):
-                name, anchor = include.groups()
+                name, part = include.groups()
                 path = (page.parent / name).resolve()
                 if not path.is_file():
-                    errors.append(f"{page.name}: the included file {name} does not exist")
-                elif not anchor_text(path, anchor).strip():
-                    errors.append(f"{page.name}: the include {name}:{anchor} is empty")
+                    errors.append(f"{page_name}: the included file {name} does not exist")
+                elif not included_text(path, part).strip():
+                    errors.append(f"{page_name}: the include {name}:{part} is empty")
                 if not command:
-                    errors.append(f"{page.name}: there is no command above the listing {name}")
+                    errors.append(f"{page_name}: there is no command above the listing {name}")
 
 
 def check_book():
@@ -100,6 +109,7 @@ def check_link(path, link, page, pages):
 
 def check_project_pages():
     pages = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    pages += [ROOT / "exercises/README.md"]
     pages += sorted((DOCS / "decisions").glob("*.md"))
     for page in pages:
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -117,7 +127,7 @@ def check_readme():
     if size > README_BYTES:
         errors.append(f"README.md: {size} bytes, but at most {README_BYTES} are allowed: move text into the book")
     programs = re.findall(r"^```rust\n(.*?)\n```$", text, re.S | re.M)
-    if programs != [anchor_text(README_PROGRAM, "gather")]:
+    if programs != [anchor_text(README_PROGRAM.read_text(), "gather")]:
         errors.append(f"README.md: the program differs from {README_PROGRAM.relative_to(ROOT)}")
     # A row of figures begins with a cell, such as `| tokio/hyper |`.
     figures = (SOURCE / "figures.md").read_text().splitlines()

@@ -9,6 +9,8 @@ show() { # show FILE EXAMPLE BACKEND
 }
 
 show get get tokio
+show blocking_client blocking_client tokio
+show failures failures tokio
 show guard guard tokio
 show policy policy tokio
 show download download tokio
@@ -21,3 +23,8 @@ for backend in tokio smol async-std ureq; do
   show "stall-$backend" stall "$backend"
 done
 cargo run --quiet -p inflight-cli -- backends --format table > docs/output/backends.txt
+python3 docs/first_page/run.py
+# An exercise that is not solved fails.
+for chapter in ch01 ch05; do
+  just check "$chapter" > "docs/output/check-$chapter.txt" || true
+done

@@ -4,11 +4,13 @@
 //! just run hundred_pages smol
 //! ```
 //!
+//! - `server`: runs the test server that the book's first program needs.
 //! - `get`: fetches one page.
 //! - `hundred_pages`: fetches five pages one after another, then a hundred pages at once.
 //! - `waterfall`: draws when each page was in flight, as an SVG picture.
 //! - `gather`: fetches the URLs in its arguments. The project's README shows this program.
 //! - `blocking_client`: fetches 100 pages in four ways and measures the times. `just bench` runs it first.
+//! - `failures`: fetches a hundred pages, three of which fail, and prints each error.
 //! - `stall`: measures how a blocking call stalls an event loop.
 //! - `axum`: finds a blocking call in a service.
 //! - `crawler`: follows the links of a site.

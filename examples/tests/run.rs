@@ -1,7 +1,8 @@
 //! Runs the example programs and checks their output.
 
 use std::collections::HashSet;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use inflight_origin::Origin;
 
@@ -44,6 +45,44 @@ fn hundred_pages_prints_the_pages_and_each_failure() {
             "3: invalid_url"
         ]
     );
+}
+
+#[test]
+fn failures_prints_each_error_with_its_advice() {
+    let printed = run(env!("CARGO_BIN_EXE_failures"));
+    let lines: Vec<&str> = printed.lines().collect();
+    assert!(lines[0].starts_with("all: no pages, "), "{printed}");
+    assert_eq!(lines[1], "settled: 98 pages, 2 errors");
+    let advice: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("  kind: "))
+        .collect();
+    assert_eq!(
+        advice,
+        [
+            "connect, so check that the server is running",
+            "status, so check the URL",
+            "incomplete, so fetch the page again"
+        ]
+    );
+}
+
+#[test]
+fn server_responds_until_it_is_killed() -> std::io::Result<()> {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_server"))
+        .arg("127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut printed = String::new();
+    let stdout = server.stdout.take().expect("the output should be a pipe");
+    BufReader::new(stdout).read_line(&mut printed)?;
+    let address = printed.trim_end().strip_prefix("listening on ");
+    let address = address.expect("the server should print its address");
+    let page = run_with(env!("CARGO_BIN_EXE_get"), &[&format!("{address}/page/7")]);
+    server.kill()?;
+    server.wait()?;
+    assert!(page.starts_with("200 OK /page/7\n"), "{page}");
+    Ok(())
 }
 
 #[test]
@@ -223,7 +262,7 @@ fn policy_applies_each_option() {
 fn waterfall_draws_a_bar_for_each_request() {
     let picture = run(env!("CARGO_BIN_EXE_waterfall"));
     assert!(picture.starts_with("<svg "), "{picture}");
-    assert_eq!(picture.matches("<text ").count(), 2);
+    assert_eq!(picture.matches("<text ").count(), 3);
     // One rectangle is the background.
-    assert_eq!(picture.matches("<rect ").count(), 1 + 2 * 20);
+    assert_eq!(picture.matches("<rect ").count(), 1 + 3 * 20);
 }

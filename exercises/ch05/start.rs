@@ -1,4 +1,4 @@
-//! Chapter 5: keep the other pages if three of a hundred fail.
+//! Chapter 5 (`docs/src/tutorial/ch05.md`): keep the other pages if three of a hundred fail.
 //!
 //! `fetch_all` returns either all pages or one error. Change it so that it returns every page that arrived, and each
 //! failure with its URL. A response with the status 404 is a failure too. By default, the session returns the text of

@@ -71,6 +71,7 @@ fn percent(part: Duration, whole: Duration) -> String {
     format!("{:.0} %", 100.0 * part.div_duration_f64(whole))
 }
 
+// ANCHOR: sequential
 async fn fetch_sequentially(session: &Session, urls: &[String]) -> Result<Duration, Failure> {
     let started = Instant::now();
     for url in urls {
@@ -78,10 +79,13 @@ async fn fetch_sequentially(session: &Session, urls: &[String]) -> Result<Durati
     }
     Ok(started.elapsed())
 }
+// ANCHOR_END: sequential
 
+// ANCHOR: gathered
 async fn fetch_gathered(session: &Session, urls: &[String]) -> Result<Duration, Failure> {
     let started = Instant::now();
     let pages = urls.iter().map(|url| session.get(url).text());
     gather(pages).limit(urls.len()).all().await?;
     Ok(started.elapsed())
 }
+// ANCHOR_END: gathered

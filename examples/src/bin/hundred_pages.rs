@@ -19,7 +19,6 @@ fn main() -> Result<(), Failure> {
     })
 }
 
-// ANCHOR: sequential
 async fn fetch_sequentially(session: &Session, origin: &Origin) -> Result<(), Error> {
     let started = Instant::now();
     for number in 0..5 {
@@ -32,7 +31,6 @@ async fn fetch_sequentially(session: &Session, origin: &Origin) -> Result<(), Er
     );
     Ok(())
 }
-// ANCHOR_END: sequential
 
 // ANCHOR: gathered
 async fn fetch_concurrently(session: &Session, origin: &Origin) {

@@ -1,9 +1,13 @@
 //! Draws when each of 20 pages was in flight, as an SVG picture: `just run waterfall > waterfall.svg`.
+//!
+//! The program fetches the pages one after another, then with `gather`, and then with `gather` and a client that blocks.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::time::{Duration, Instant};
 
+use inflight::backend::Inline;
 use inflight::{Error, Session, gather};
+use inflight_examples::ureq_session;
 use inflight_origin::Origin;
 
 const PAGES: usize = 20;
@@ -19,24 +23,38 @@ fn main() -> Result<(), Failure> {
     let urls: Vec<String> = (0..PAGES)
         .map(|page| origin.url(&format!("/page/{page}?delay_ms={}", DELAY.as_millis())))
         .collect();
-    let (one_by_one, gathered) = inflight::block_on(async {
+    let panels = inflight::block_on(async {
         let session = inflight::session()?;
-        let started = Instant::now();
-        let mut one_by_one = Vec::new();
-        for url in &urls {
-            one_by_one.push(fetch(&session, url, started).await?);
-        }
-        let started = Instant::now();
-        let jobs = urls.iter().map(|url| fetch(&session, url, started));
-        let gathered = gather(jobs).all().await?;
-        Ok::<_, Failure>((one_by_one, gathered))
+        let blocking = ureq_session(session.runtime(), |ureq, _| Inline::new(ureq))?;
+        Ok::<_, Failure>([
+            (
+                "one page after another",
+                fetch_sequentially(&session, &urls).await?,
+            ),
+            ("gather", fetch_gathered(&session, &urls).await?),
+            (
+                "gather with a client that blocks",
+                fetch_gathered(&blocking, &urls).await?,
+            ),
+        ])
     })?;
-    let panels = [
-        ("await one page after another", one_by_one),
-        ("gather", gathered),
-    ];
     print!("{}", draw(&panels));
     Ok(())
+}
+
+async fn fetch_sequentially(session: &Session, urls: &[String]) -> Result<Vec<Bar>, Failure> {
+    let started = Instant::now();
+    let mut bars = Vec::new();
+    for url in urls {
+        bars.push(fetch(session, url, started).await?);
+    }
+    Ok(bars)
+}
+
+async fn fetch_gathered(session: &Session, urls: &[String]) -> Result<Vec<Bar>, Failure> {
+    let started = Instant::now();
+    let jobs = urls.iter().map(|url| fetch(session, url, started));
+    Ok(gather(jobs).all().await?)
 }
 
 async fn fetch(session: &Session, url: &str, started: Instant) -> Result<Bar, Error> {
