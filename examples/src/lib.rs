@@ -10,7 +10,7 @@
 //! - `waterfall`: draws when each page was in flight, as an SVG picture.
 //! - `gather`: fetches the URLs in its arguments. The project's README shows this program.
 //! - `blocking_client`: fetches 100 pages in four ways and measures the times. `just bench` runs it first.
-//! - `failures`: fetches a hundred pages, three of which fail, and prints each error.
+//! - `failures`: fetches a hundred pages, and prints the errors of the three pages that fail.
 //! - `stall`: measures how a blocking call stalls an event loop.
 //! - `axum`: finds a blocking call in a service.
 //! - `crawler`: follows the links of a site.

@@ -1,4 +1,4 @@
-//! Fetches a hundred pages, three of which fail: `just run failures`.
+//! Fetches a hundred pages. Three of them fail: `just run failures`.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::error::Error as _;

@@ -47,6 +47,10 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     let journal = args.journal.as_deref();
     let journal = journal.map(|path| Journal::open(path, args.retry_failed));
     let (journal, mut earlier) = journal.transpose()?.unzip();
+    // Before the directory is opened, because that deletes unfinished files.
+    if let Some(earlier) = &earlier {
+        check_input(&input, earlier)?;
+    }
     let options = args.output.map(|path| DirectoryOptions {
         path,
         template: args.names.unwrap_or_default(),
@@ -56,10 +60,11 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     let opened = opened.transpose()?;
     if let (None, Some(opened)) = (&earlier, &opened) {
         let urls = opened.finished.iter().map(|(index, url)| (*index, &**url));
-        earlier = Some(EarlierRecords::of_manifest(urls));
+        let finished = EarlierRecords::of_manifest(urls);
+        check_input(&input, &finished)?;
+        earlier = Some(finished);
     }
     let earlier = earlier.unwrap_or_default();
-    check_input(&input, &earlier)?;
     let robots = args.robots.then(|| {
         let agent = settings.user_agent();
         let agent = agent.unwrap_or_else(|| session::user_agent(&args.requests));

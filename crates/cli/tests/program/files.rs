@@ -422,3 +422,19 @@ fn the_journal_may_be_in_a_directory_that_does_not_exist() {
         "{ran:?}"
     );
 }
+
+#[test]
+fn a_run_with_another_list_deletes_no_unfinished_file() {
+    let origin = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal.jsonl");
+    let pages = directory.path().join("pages");
+    let options = ["--journal", journal.to_str().unwrap()];
+    gather(&pages, &options, &[origin.url("/page/1")]);
+    let part = pages.join(".inflight-000007.part");
+    fs::write(&part, "unfinished").unwrap();
+    assert!(gather(&pages, &options, &[origin.url("/page/2")]).is_empty());
+    assert!(part.exists());
+    assert!(gather(&pages, &options, &[origin.url("/page/1")]).is_empty());
+    assert!(!part.exists());
+}
