@@ -95,9 +95,21 @@ verdicts:
 stress *OPTIONS:
     cargo run --quiet --release -p inflight-conformance -- --stress 10000 {{OPTIONS}}
 
+# The programs measure times, so they are compiled with optimizations.
+#
 # Run an example on a backend: `just run hundred_pages smol`.
 run EXAMPLE BACKEND="tokio":
-    cargo run --quiet -p inflight-examples --no-default-features --features {{BACKEND}} --bin {{EXAMPLE}}
+    cargo run --quiet --release -p inflight-examples --no-default-features --features {{BACKEND}} --bin {{EXAMPLE}}
+
+# Run an example and draw what happened, as an SVG file: `just picture waterfall > waterfall.svg`.
+picture EXAMPLE BACKEND="tokio":
+    @INFLIGHT_PICTURE=${INFLIGHT_PICTURE:-svg} just --quiet run {{EXAMPLE}} {{BACKEND}}
+
+# docs/outputs.toml lists the commands. Without a name, the recipe runs all of them, which takes about half an hour.
+#
+# Run the commands of the book again, and record their outputs and pictures: `just figures waterfall.html`.
+figures *NAMES:
+    python3 docs/figures.py {{NAMES}}
 
 # Check your solution of an exercise, such as exercises/ch05/start.rs: `just check ch05`.
 [no-exit-message]
@@ -142,7 +154,7 @@ alone:
     for backend in smol async-std ureq; do \
         cargo test --quiet -p inflight -p inflight-examples --no-default-features \
             --features inflight/$backend,inflight-examples/$backend; \
-        just run get $backend; \
+        cargo run --quiet -p inflight-examples --no-default-features --features $backend --bin get; \
     done
     cargo test --quiet -p inflight-cli --no-default-features --features tokio --test program backends
 

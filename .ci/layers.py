@@ -18,10 +18,11 @@ ALLOWED = {
     **{name: CORE | NET for name in CLIENTS},
     "inflight": CORE | RUNTIMES | NET | CLIENTS | {"inflight-probe"},
     "inflight-conformance": CORE | {"inflight", "inflight-origin"},
-    "inflight-lab": {"inflight", "inflight-origin"},
+    "inflight-charts": set(),
+    "inflight-lab": {"inflight", "inflight-charts", "inflight-origin"},
     "inflight-cli": {"inflight", "inflight-origin", "inflight-lab"},
     "inflight-benches": {"inflight", "inflight-origin", "inflight-lab"},
-    "inflight-examples": {"inflight", "inflight-origin"},
+    "inflight-examples": {"inflight", "inflight-charts", "inflight-origin"},
     "inflight-exercises": {"inflight"},
 }
 

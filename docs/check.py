@@ -5,6 +5,9 @@ The script reports an error for:
 
 - an include that mdBook did not replace, or whose text is empty
 - a Rust listing that is not included from a file, or that no command runs
+- a recorded output without its command directly above it, or whose program changed since it was recorded
+- a recorded file that docs/outputs.toml does not list, or that no page includes
+- a picture without a text alternative
 - a link to a missing file or anchor
 - a README.md or ARCHITECTURE.md that is too long
 - a program in the README that differs from the example, or a row of figures that is not in the book
@@ -15,10 +18,15 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import figures
+
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 BOOK = DOCS / "book"
 SOURCE = DOCS / "src"
+
+# These files of docs/output are not recorded outputs.
+NOT_RECORDED = {"recorded.json"}
 
 README_BYTES = 8192
 ARCHITECTURE_LINES = 120
@@ -84,6 +92,43 @@ def check_sources():
                     errors.append(f"{page_name}: there is no command above the listing {name}")
 
 
+def check_outputs():
+    """Checks the recorded outputs: docs/outputs.toml lists their commands and programs."""
+    known, recorded, used = figures.entries(), figures.records(), set()
+    for page in sorted(SOURCE.rglob("*.md")):
+        text, page_name = page.read_text(), page.relative_to(SOURCE)
+        for include in INCLUDE.finditer(text):
+            file = (page.parent / include.group(1)).resolve()
+            if DOCS / "output" not in file.parents:
+                continue
+            name = str(file.relative_to(DOCS))
+            used.add(name)
+            if entry := known.get(name):
+                check_command_above(entry, text[: include.start()], page_name)
+            else:
+                errors.append(f"{page_name}: docs/outputs.toml does not list {name}")
+    for name, entry in known.items():
+        if not (DOCS / name).is_file():
+            errors.append(f"docs/{name}: not recorded yet: run `just figures {name}`")
+        elif figures.is_stale(entry, recorded):
+            errors.append(f"docs/{name}: its program changed since it was recorded: run `just figures {name}`")
+        elif name.endswith(".html") and len(re.search(r"<desc[^>]*>([^<]*)", (DOCS / name).read_text())[1]) < 60:
+            errors.append(f"docs/{name}: the picture has no text alternative")
+        if name.startswith("output/") and name not in used:
+            errors.append(f"docs/{name}: no page includes it")
+    for file in (DOCS / "output").iterdir():
+        if file.name not in NOT_RECORDED and f"output/{file.name}" not in known:
+            errors.append(f"docs/output/{file.name}: docs/outputs.toml does not list it")
+
+
+def check_command_above(entry, text, page_name):
+    """Checks that the last block of commands in the text contains the command of an output."""
+    blocks = re.findall(r"^```console\n(.*?)^```", text, re.S | re.M)
+    lines = [line.removeprefix("$ ") for line in blocks[-1].splitlines()] if blocks else []
+    if not entry.get("shows_commands") and entry["command"] not in lines:
+        errors.append(f"{page_name}: the command of {entry['file']} is not directly above it: {entry['command']}")
+
+
 def check_book():
     pages = {path: Page(path.read_text()) for path in BOOK.rglob("*.html")}
     if not pages:
@@ -105,6 +150,12 @@ def check_link(path, link, page, pages):
         errors.append(f"{path.relative_to(BOOK)}: dead link {link}")
     elif anchor and target in pages and anchor not in pages[target].anchors:
         errors.append(f"{path.relative_to(BOOK)}: dead anchor {link}")
+
+
+def check_pictures_style():
+    style = (ROOT / "crates/charts/src/pictures.css").read_text()
+    if (DOCS / "theme/pictures.css").read_text() != style:
+        errors.append("docs/theme/pictures.css: differs from crates/charts/src/pictures.css: copy it")
 
 
 def check_project_pages():
@@ -140,6 +191,8 @@ def check_readme():
 
 
 check_sources()
+check_outputs()
+check_pictures_style()
 check_book()
 check_project_pages()
 check_readme()

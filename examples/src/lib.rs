@@ -26,6 +26,7 @@ use std::sync::Arc;
 use inflight::backend::{Fetch, Runtime};
 use inflight::clients::Ureq;
 use inflight::{Error, Session};
+use inflight_charts::Figure;
 
 // ANCHOR: clients
 /// Builds a session over ureq, a blocking client. `wrap` turns ureq into an asynchronous client.
@@ -38,3 +39,30 @@ pub fn ureq_session<F: Fetch>(
         .build()
 }
 // ANCHOR_END: clients
+
+/// The form in which a program prints its picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// An SVG file.
+    Svg,
+    /// An HTML element for a page of the book.
+    Html,
+}
+
+/// Returns the form of the picture if the program should print its picture instead of its text. `just picture` sets the
+/// environment variable `INFLIGHT_PICTURE` to `svg`.
+pub fn picture_format() -> Option<Format> {
+    match &*std::env::var("INFLIGHT_PICTURE").ok()? {
+        "html" => Some(Format::Html),
+        _ => Some(Format::Svg),
+    }
+}
+
+/// Prints a picture in the form that [`picture_format`] returns.
+#[allow(clippy::print_stdout, reason = "the output of the example programs")]
+pub fn print_picture(figure: &Figure) {
+    match picture_format() {
+        Some(Format::Html) => print!("{}", figure.html()),
+        _ => print!("{}", figure.svg()),
+    }
+}

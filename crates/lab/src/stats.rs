@@ -40,6 +40,16 @@ pub struct Estimate {
     pub rounds: usize,
 }
 
+impl From<Estimate> for inflight_charts::Interval {
+    fn from(
+        Estimate {
+            value, low, high, ..
+        }: Estimate,
+    ) -> Self {
+        Self { value, low, high }
+    }
+}
+
 impl Estimate {
     /// Estimates the median of the values at [`LEVEL`]. Returns `None` if there are no values.
     ///

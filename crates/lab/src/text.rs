@@ -1,5 +1,9 @@
 //! Formats numbers for reports.
 
+use inflight_charts::group_digits;
+
+pub use inflight_charts::format_count;
+
 /// Formats a number with three significant digits: `9.37`, `103`, `2,387`.
 pub fn format_number(value: f64) -> String {
     if !value.is_finite() {
@@ -14,11 +18,6 @@ pub fn format_number(value: f64) -> String {
         _ => (2 - size.log10().floor() as i32).clamp(3, 9) as usize,
     };
     group_digits(&format!("{value:.digits$}"))
-}
-
-/// Formats a number without rounding: `5,000`, `0.5`.
-pub fn format_count(value: f64) -> String {
-    group_digits(&format!("{value}"))
 }
 
 /// Formats a number with its unit: `103 ms`. A whole number without a unit is a count and is not rounded.
@@ -47,22 +46,6 @@ pub fn display_unit(unit: &str) -> &str {
         "1" => "",
         other => other,
     }
-}
-
-fn group_digits(text: &str) -> String {
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let (sign, whole) = match whole.strip_prefix('-') {
-        Some(whole) => ("-", whole),
-        None => ("", whole),
-    };
-    let mut out = String::from(sign);
-    for (n, digit) in whole.chars().enumerate() {
-        if n > 0 && (whole.len() - n) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out + rest
 }
 
 #[cfg(test)]

@@ -1,21 +1,23 @@
-//! Draws when each of 20 pages was in flight, as an SVG picture: `just run waterfall > waterfall.svg`.
+//! Draws when each of 20 pages was in flight: `just picture waterfall > waterfall.svg`.
 //!
 //! The program fetches the pages one after another, then with `gather`, and then with `gather` and a client that blocks.
-#![allow(clippy::print_stdout, reason = "a program")]
 
 use std::time::{Duration, Instant};
 
 use inflight::backend::Inline;
 use inflight::{Error, Session, gather};
-use inflight_examples::ureq_session;
+use inflight_charts::{Colour, Figure, Group, Row, Series, Waterfall};
+use inflight_examples::{print_picture, ureq_session};
 use inflight_origin::Origin;
 
 const PAGES: usize = 20;
 const DELAY: Duration = Duration::from_millis(50);
 
+const IN_FLIGHT: Series = Series::new("in flight", Colour::Blue);
+
 type Failure = Box<dyn std::error::Error>;
 
-/// The start and the end of a request, as times since the start of the first request in its panel.
+/// The start and the end of a request, as times since the start of the first request of its way.
 type Bar = (Duration, Duration);
 
 fn main() -> Result<(), Failure> {
@@ -23,7 +25,7 @@ fn main() -> Result<(), Failure> {
     let urls: Vec<String> = (0..PAGES)
         .map(|page| origin.url(&format!("/page/{page}?delay_ms={}", DELAY.as_millis())))
         .collect();
-    let panels = inflight::block_on(async {
+    let ways = inflight::block_on(async {
         let session = inflight::session()?;
         let blocking = ureq_session(session.runtime(), |ureq, _| Inline::new(ureq))?;
         Ok::<_, Failure>([
@@ -38,7 +40,7 @@ fn main() -> Result<(), Failure> {
             ),
         ])
     })?;
-    print!("{}", draw(&panels));
+    print_picture(&draw(&ways));
     Ok(())
 }
 
@@ -63,37 +65,31 @@ async fn fetch(session: &Session, url: &str, started: Instant) -> Result<Bar, Er
     Ok((begin, started.elapsed()))
 }
 
-/// Draws a bar for each request, below the name of its panel. All panels have the same scale.
-fn draw(panels: &[(&str, Vec<Bar>)]) -> String {
-    let [width, left, bar, title_height] = [720.0, 20.0, 7.0, 30.0];
-    let ends = panels
-        .iter()
-        .flat_map(|(_, bars)| bars)
-        .map(|(_, end)| *end);
-    let last = ends.max().unwrap_or_default();
-    let x = |at: Duration| left + (width - 2.0 * left) * at.div_duration_f64(last);
-    let mut marks = String::new();
-    let mut y = 10.0;
-    for (name, bars) in panels {
-        y += title_height;
+/// Draws a group for each way, with a bar for each request.
+fn draw(ways: &[(&str, Vec<Bar>)]) -> Figure {
+    let mut chart = Waterfall::new("ms since the first request");
+    let mut descriptions = Vec::new();
+    for (name, bars) in ways {
         let total = bars.iter().map(|(_, end)| *end).max().unwrap_or_default();
-        let title = format!("{name}: {} pages in {} ms", bars.len(), total.as_millis());
-        marks += &format!("<text x=\"{left}\" y=\"{:.1}\">{title}</text>\n", y - 8.0);
-        for (begin, end) in bars {
-            let (from, to) = (x(*begin), x(*end));
-            marks += &format!(
-                "<rect x=\"{from:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\n",
-                to - from,
-                bar - 1.5
-            );
-            y += bar;
-        }
+        let last = bars.iter().map(|(from, _)| *from).max().unwrap_or_default();
+        let heading = format!("{name}: {} pages in {} ms", bars.len(), total.as_millis());
+        descriptions.push(format!(
+            "{heading}, and the last bar begins at {} ms",
+            last.as_millis()
+        ));
+        let rows = bars
+            .iter()
+            .map(|(from, to)| Row::new("").bar(*from, *to, IN_FLIGHT));
+        chart = chart.group(Group::new(heading).rows(rows));
     }
-    let height = y + 10.0;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         font-family=\"sans-serif\" font-size=\"15\">\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n\
-         <g fill=\"#2563a8\">\n{marks}</g>\n</svg>\n"
+    let description = format!(
+        "A bar for each request, from left to right in time, one below the other. {}.",
+        descriptions.join(". ")
+    );
+    Figure::new(
+        "waterfall",
+        "When each of 20 requests of 50 ms was in flight",
+        description,
+        chart,
     )
 }

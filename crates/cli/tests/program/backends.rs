@@ -72,7 +72,7 @@ fn the_table_in_the_book_is_current() {
     let shown = include_str!("../../../../docs/output/backends.txt");
     assert!(
         table.stdout == shown,
-        "docs/output/backends.txt is out of date; run docs/update-output.sh: {}",
+        "docs/output/backends.txt is out of date; run `just figures backends.txt`: {}",
         table.stdout
     );
 }

@@ -1,12 +1,13 @@
 //! Selects the charts of an experiment. A title claims a difference only if the difference exceeds the noise.
 //! The noise is the difference between the two contenders of an A/A pair, which have the same program.
 
+use inflight_charts::{
+    AxisKind, Chart, DotGroup, DotPlot, DotRow, HeatMap, HeatMapCell, LineChart, LineSeries,
+    ReferenceLine, SeriesPoint,
+};
+
 use super::experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
-use super::plot::dot_plot::{AxisKind, DotGroup, DotPlot, DotRow};
-use super::plot::heat_map::{HeatMap, HeatMapCell};
-use super::plot::line_chart::{LineChart, Series, SeriesPoint};
-use super::plot::{Canvas, ReferenceLine};
-use super::series_style::{SeriesStyle, cell};
+use super::series_style::{cell, markers};
 use super::table::{format_exact, format_interval, format_point, measured_metrics};
 use super::titles;
 use crate::data::{ExperimentResults, Sample};
@@ -28,21 +29,10 @@ pub(crate) struct Figure {
     pub(crate) chart: Chart,
 }
 
-/// A chart.
-#[derive(Clone, Debug)]
-pub(crate) enum Chart {
-    DotPlot(DotPlot),
-    LineChart(LineChart),
-    HeatMap(Box<HeatMap>),
-}
-
-impl Chart {
-    pub(crate) fn draw(&self, width: f64) -> Canvas {
-        match self {
-            Self::DotPlot(plot) => plot.draw(width),
-            Self::LineChart(chart) => chart.draw(width),
-            Self::HeatMap(map) => map.draw(width),
-        }
+impl Figure {
+    /// Returns the chart with its texts.
+    pub(crate) fn drawn(&self) -> inflight_charts::Figure {
+        inflight_charts::Figure::new(&self.id, &self.title, &self.caption, self.chart.clone())
     }
 }
 
@@ -157,7 +147,7 @@ impl<'a> View<'a> {
         let has_groups = names.iter().any(|name| name.contains(": "));
         let has_cells = names.iter().filter(|name| cell(name).is_some()).count() >= 6;
         let mut groups: Vec<DotGroup> = Vec::new();
-        for (name, style) in names.iter().zip(SeriesStyle::for_all(&names)) {
+        for (name, style) in names.iter().zip(markers(&names)) {
             let sample = self.results.get(&metric.name, name, x);
             let Some((sample, value)) = sample.and_then(|one| Some((one, one.estimate()?))) else {
                 continue;
@@ -171,7 +161,7 @@ impl<'a> View<'a> {
             let row = DotRow {
                 name: label.to_owned(),
                 style,
-                value,
+                value: value.into(),
                 figure: format_figure(value.value, &sample.unit),
                 tip: self.tooltip(metric, sample, &value),
             };
@@ -234,7 +224,7 @@ impl<'a> View<'a> {
         let names = self.contenders(metric);
         let has_knees = metric.chart_style == ChartStyle::MarkedKnees;
         let mut series = Vec::new();
-        for (name, style) in names.iter().zip(SeriesStyle::for_all(&names)) {
+        for (name, style) in names.iter().zip(markers(&names)) {
             let knee = titles::knee(self.results, &metric.name, name).filter(|_| has_knees);
             let mut points: Vec<SeriesPoint> = self
                 .results
@@ -244,14 +234,14 @@ impl<'a> View<'a> {
                     let value = sample.estimate()?;
                     Some(SeriesPoint {
                         x: sample.x,
-                        value,
+                        value: value.into(),
                         tip: self.tooltip(metric, sample, &value),
                         is_knee: knee == Some(sample.x),
                     })
                 })
                 .collect();
             points.sort_by(|one, other| one.x.total_cmp(&other.x));
-            series.push(Series {
+            series.push(LineSeries {
                 name: (*name).to_owned(),
                 style,
                 points,
@@ -379,6 +369,8 @@ impl<'a> View<'a> {
             ),
             metric: metric.name.clone(),
             chart: Chart::HeatMap(Box::new(HeatMap {
+                runtime_names: RUNTIMES,
+                client_names: CLIENTS,
                 cells,
                 runtimes: factors(separation.runtime.factors),
                 clients: factors(separation.client.factors),

@@ -2,16 +2,13 @@
 //! same tables as Markdown.
 //!
 //! In reading order: `experiment_info` describes an experiment, `figures` selects its charts,
-//! `titles` computes the titles of charts, `plot` draws charts, and `table` builds tables. `page` and
-//! `markdown` assemble the report. These modules share `markup`, `scale` and `series_style`.
+//! `titles` computes the titles of charts, `series_style` selects colours, and `table` builds tables. `page` and
+//! `markdown` assemble the report. The crate `inflight-charts` draws the charts.
 
 mod experiment_info;
 mod figures;
 mod markdown;
-mod markup;
 mod page;
-mod plot;
-mod scale;
 mod series_style;
 mod table;
 mod titles;

@@ -1,9 +1,9 @@
 //! The report as one page of HTML, which loads no external resources.
 
+use inflight_charts::Element;
+
 use super::experiment_info::ExperimentInfo;
 use super::figures::{Figure, View};
-use super::markup::Element;
-use super::plot::{NARROW, WIDE};
 use super::table::{Table, TableCell, tables};
 use super::titles;
 use super::{NOISE_HEAD, Report};
@@ -33,7 +33,7 @@ impl Report {
                     .with("rel", "icon")
                     .with("href", "data:,"),
             )
-            .child(Element::new("style").raw(STYLE));
+            .child(Element::new("style").raw(inflight_charts::STYLE).raw(STYLE));
         let body = Element::new("body")
             .child(self.header())
             .child(
@@ -186,14 +186,8 @@ fn html_figure(figure: &Figure, tables: &[Table], is_repeat: bool) -> Element {
     let mut html = Element::new("figure")
         .with("id", &figure.id)
         .child(Element::new("h3").text(&figure.title));
-    for (class, width) in [("wide", WIDE), ("narrow", NARROW)] {
-        let id = format!("{}-{class}", figure.id);
-        let svg = figure
-            .chart
-            .draw(width)
-            .svg(&id, &figure.title, &figure.caption);
-        html.add(Element::with_class("div", class).child(svg));
-    }
+    let drawings = figure.drawn();
+    html = html.children(drawings.drawings());
     html.add(Element::with_class("figcaption", "how").text(&figure.caption));
     let tables = tables
         .iter()

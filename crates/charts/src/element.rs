@@ -3,9 +3,16 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// An HTML or SVG element.
+/// An HTML or SVG element. Its [`Display`] implementation writes the markup.
+///
+/// ```
+/// use inflight_charts::Element;
+///
+/// let link = Element::new("a").with("href", "#top").text("Ben & Jerry");
+/// assert_eq!(link.to_string(), "<a href=\"#top\">Ben &amp; Jerry</a>");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Element {
+pub struct Element {
     name: &'static str,
     attributes: Vec<(&'static str, String)>,
     children: Vec<Node>,
@@ -13,7 +20,7 @@ pub(crate) struct Element {
 
 /// The content of an element.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Node {
+enum Node {
     /// A child element.
     Element(Element),
     /// Text, which is escaped.
@@ -26,7 +33,8 @@ pub(crate) enum Node {
 const VOID: [&str; 4] = ["meta", "link", "br", "hr"];
 
 impl Element {
-    pub(crate) fn new(name: &'static str) -> Self {
+    /// Creates an element without attributes and children.
+    pub fn new(name: &'static str) -> Self {
         Self {
             name,
             attributes: Vec::new(),
@@ -35,47 +43,50 @@ impl Element {
     }
 
     /// Creates an element with a class.
-    pub(crate) fn with_class(name: &'static str, class: &str) -> Self {
+    pub fn with_class(name: &'static str, class: &str) -> Self {
         Self::new(name).with("class", class)
     }
 
     /// Adds an attribute.
-    pub(crate) fn with(mut self, name: &'static str, value: impl Display) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Display) -> Self {
         self.attributes.push((name, value.to_string()));
         self
     }
 
     /// Adds a length or a coordinate, rounded to a tenth of a pixel.
-    pub(crate) fn at(self, name: &'static str, value: f64) -> Self {
+    pub fn at(self, name: &'static str, value: f64) -> Self {
         let rounded = (value * 10.0).round() / 10.0;
         // Turns -0 into 0.
         self.with(name, rounded + 0.0)
     }
 
     /// Adds text.
-    pub(crate) fn text(mut self, text: impl Display) -> Self {
+    pub fn text(mut self, text: impl Display) -> Self {
         self.children.push(Node::Text(text.to_string()));
         self
     }
 
-    pub(crate) fn raw(mut self, text: &'static str) -> Self {
+    /// Adds raw text, such as a style sheet. It is not escaped.
+    pub fn raw(mut self, text: &'static str) -> Self {
         self.children.push(Node::Raw(text));
         self
     }
 
     /// Adds a child element.
-    pub(crate) fn child(mut self, child: Element) -> Self {
+    pub fn child(mut self, child: Element) -> Self {
         self.add(child);
         self
     }
 
-    pub(crate) fn children(mut self, children: impl IntoIterator<Item = Element>) -> Self {
+    /// Adds child elements.
+    pub fn children(mut self, children: impl IntoIterator<Item = Element>) -> Self {
         self.children
             .extend(children.into_iter().map(Node::Element));
         self
     }
 
-    pub(crate) fn add(&mut self, child: Element) {
+    /// Adds a child element.
+    pub fn add(&mut self, child: Element) {
         self.children.push(Node::Element(child));
     }
 }

@@ -148,7 +148,37 @@ impl Scale {
 pub(crate) fn tick(value: f64) -> String {
     // Rounding to six digits removes floating-point errors.
     let rounded: f64 = format!("{value:.6e}").parse().unwrap_or(value);
-    crate::text::format_count(rounded + 0.0)
+    format_count(rounded + 0.0)
+}
+
+/// Formats a number without rounding: `5,000`, `0.5`.
+///
+/// ```
+/// assert_eq!(inflight_charts::format_count(5000.0), "5,000");
+/// ```
+pub fn format_count(value: f64) -> String {
+    group_digits(&format!("{value}"))
+}
+
+/// Separates the thousands of a decimal number with commas.
+///
+/// ```
+/// assert_eq!(inflight_charts::group_digits("-1234.50"), "-1,234.50");
+/// ```
+pub fn group_digits(text: &str) -> String {
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let (sign, whole) = match whole.strip_prefix('-') {
+        Some(whole) => ("-", whole),
+        None => ("", whole),
+    };
+    let mut out = String::from(sign);
+    for (n, digit) in whole.chars().enumerate() {
+        if n > 0 && (whole.len() - n) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + rest
 }
 
 #[cfg(test)]

@@ -1,27 +1,29 @@
 //! A dot plot: one row for each contender, with a marker at the median and a line for the interval.
 
-use super::{
-    Canvas, FONT_SIZE, ReferenceLine, datum, hit_area, label, line, rect, text_width, truncated,
-    wrapped,
+use crate::Interval;
+use crate::canvas::{
+    Canvas, FONT_SIZE, datum, hit_area, label, line, rect, text_width, truncated, wrapped,
 };
-use crate::report::scale::{Scale, tick};
-use crate::report::series_style::SeriesStyle;
-use crate::stats::Estimate;
+use crate::element::Element;
+use crate::marker::Marker;
+use crate::scale::{Scale, tick};
 
 /// A dot plot.
 #[derive(Clone, Debug)]
-pub(crate) struct DotPlot {
-    pub(crate) groups: Vec<DotGroup>,
+pub struct DotPlot {
+    /// The groups, from top to bottom.
+    pub groups: Vec<DotGroup>,
     /// The axis label, with the unit.
-    pub(crate) axis: String,
-    pub(crate) axis_kind: AxisKind,
+    pub axis: String,
+    /// The kind of the axis.
+    pub axis_kind: AxisKind,
     /// The line of the physical limit, if there is one.
-    pub(crate) reference: Option<ReferenceLine>,
+    pub reference: Option<ReferenceLine>,
 }
 
 /// The kind of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AxisKind {
+pub enum AxisKind {
     /// Starts at zero. Rows are bars, whose lengths can be compared.
     FromZero,
     /// Logarithmic, for values of different magnitudes.
@@ -32,21 +34,35 @@ pub(crate) enum AxisKind {
 
 /// A group of rows.
 #[derive(Clone, Debug)]
-pub(crate) struct DotGroup {
-    pub(crate) heading: Option<String>,
-    pub(crate) rows: Vec<DotRow>,
+pub struct DotGroup {
+    /// The heading above the rows.
+    pub heading: Option<String>,
+    /// The rows, from top to bottom.
+    pub rows: Vec<DotRow>,
 }
 
 /// A row of a dot plot.
 #[derive(Clone, Debug)]
-pub(crate) struct DotRow {
-    pub(crate) name: String,
-    pub(crate) style: SeriesStyle,
-    pub(crate) value: Estimate,
+pub struct DotRow {
+    /// The label of the row.
+    pub name: String,
+    /// The marker.
+    pub style: Marker,
+    /// The value and its interval.
+    pub value: Interval,
     /// The formatted value.
-    pub(crate) figure: String,
+    pub figure: String,
     /// The tooltip.
-    pub(crate) tip: String,
+    pub tip: String,
+}
+
+/// A labelled reference line, such as a limit.
+#[derive(Clone, Debug)]
+pub struct ReferenceLine {
+    /// The value at which the line is drawn.
+    pub at: f64,
+    /// The label, which is truncated if it does not fit.
+    pub label: String,
 }
 
 const HEADING: f64 = 24.0;
@@ -154,10 +170,10 @@ impl DotPlot {
         middle: f64,
         height: f64,
         width: f64,
-    ) -> crate::report::markup::Element {
+    ) -> Element {
         let narrow = width < 500.0;
         let x = scale.position(row.value.value);
-        let mut g = datum(row.style.colour, &row.tip);
+        let mut g = datum(row.style.colour.class(), &row.tip);
         g.add(hit_area(0.0, top, width, height));
         if narrow {
             let names = width - left - text_width(&row.figure) - 16.0;
@@ -186,7 +202,7 @@ impl DotPlot {
         );
         g.add(line("whisker", (low, middle), (high, middle)));
         if !bar {
-            g.add(row.style.marker(x, middle, 5.0));
+            g.add(row.style.draw(x, middle, 5.0));
         } else if high - low > 2.0 {
             for end in [low, high] {
                 g.add(line("whisker", (end, middle - 4.0), (end, middle + 4.0)));

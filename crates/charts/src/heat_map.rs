@@ -1,33 +1,37 @@
 //! A heat map of runtimes and clients. A stronger colour means a higher cost. The outer column shows the
 //! effect of each runtime, and the outer row shows the effect of each client.
 
-use super::{Canvas, datum, label, rect, truncated, wrapped};
-use crate::factors::{CLIENTS, RUNTIMES};
+use crate::canvas::{Canvas, datum, label, rect, truncated, wrapped};
+use crate::element::Element;
 
 /// A heat map.
 #[derive(Clone, Debug)]
-pub(crate) struct HeatMap {
+pub struct HeatMap {
+    /// The names of the rows, which are runtimes.
+    pub runtime_names: [&'static str; 3],
+    /// The names of the columns, which are clients.
+    pub client_names: [&'static str; 3],
     /// The cells. Rows are runtimes, and columns are clients.
-    pub(crate) cells: [[Option<HeatMapCell>; 3]; 3],
+    pub cells: [[Option<HeatMapCell>; 3]; 3],
     /// The formatted effect of each runtime.
-    pub(crate) runtimes: [String; 3],
+    pub runtimes: [String; 3],
     /// The formatted effect of each client.
-    pub(crate) clients: [String; 3],
+    pub clients: [String; 3],
     /// The label of the values, with the unit.
-    pub(crate) label: String,
+    pub label: String,
 }
 
 /// A cell of a heat map.
 #[derive(Clone, Debug)]
-pub(crate) struct HeatMapCell {
+pub struct HeatMapCell {
     /// The position of the colour on the colour scale, from 0 (best) to 1.
-    pub(crate) share: f64,
+    pub share: f64,
     /// The formatted value.
-    pub(crate) figure: String,
+    pub figure: String,
     /// The formatted ratio to the best cell.
-    pub(crate) comparison: String,
+    pub comparison: String,
     /// The tooltip.
-    pub(crate) tip: String,
+    pub tip: String,
 }
 
 impl HeatMap {
@@ -44,7 +48,7 @@ impl HeatMap {
             canvas.text(0.0, top - 3.0, "name", &line);
         }
         top += 26.0;
-        for (m, client) in CLIENTS.iter().enumerate() {
+        for (m, client) in self.client_names.iter().enumerate() {
             canvas.text(
                 left + (m as f64 + 0.5) * column,
                 top - 8.0,
@@ -55,7 +59,7 @@ impl HeatMap {
         let far = left + 3.0 * column + 10.0;
         let heading = if narrow { "alone" } else { "the runtime alone" };
         canvas.text(far, top - 8.0, "name", heading);
-        for (n, runtime) in RUNTIMES.iter().enumerate() {
+        for (n, runtime) in self.runtime_names.iter().enumerate() {
             let y = top + n as f64 * row;
             canvas.text(left - 10.0, y + row / 2.0 + 4.0, "heading end", runtime);
             for m in 0..3 {
@@ -85,13 +89,7 @@ impl HeatMap {
     }
 }
 
-fn draw_cell(
-    cell: &HeatMapCell,
-    x: f64,
-    y: f64,
-    width: f64,
-    height: f64,
-) -> crate::report::markup::Element {
+fn draw_cell(cell: &HeatMapCell, x: f64, y: f64, width: f64, height: f64) -> Element {
     // Seven distinguishable steps, each with a readable text colour.
     let step = (cell.share.clamp(0.0, 1.0) * 6.0).round() as u8;
     let (x, y) = (x + 1.5, y + 1.5);

@@ -1,10 +1,6 @@
 //! Draws charts as SVG. A chart is laid out for a given width, so that phones get a separate layout.
 
-pub(crate) mod dot_plot;
-pub(crate) mod heat_map;
-pub(crate) mod line_chart;
-
-use super::markup::Element;
+use crate::element::Element;
 
 /// The width of a chart on large screens and on paper.
 pub(crate) const WIDE: f64 = 720.0;
@@ -12,12 +8,16 @@ pub(crate) const WIDE: f64 = 720.0;
 pub(crate) const NARROW: f64 = 350.0;
 
 /// The font size.
-const FONT_SIZE: f64 = 12.0;
+pub(crate) const FONT_SIZE: f64 = 12.0;
+
+/// The additional styles of a picture in a file of its own, which has no page around it.
+const FILE_STYLE: &str = "svg { color-scheme: light dark; font-family: system-ui, sans-serif; }\n\
+    .paper { fill: var(--paper); }\n";
 
 /// A chart while it is drawn.
 pub(crate) struct Canvas {
-    width: f64,
-    height: f64,
+    pub(crate) width: f64,
+    pub(crate) height: f64,
     children: Vec<Element>,
 }
 
@@ -30,45 +30,69 @@ impl Canvas {
         }
     }
 
-    fn is_narrow(&self) -> bool {
+    pub(crate) fn is_narrow(&self) -> bool {
         self.width < 500.0
     }
 
-    fn add(&mut self, element: Element) {
+    pub(crate) fn add(&mut self, element: Element) {
         self.children.push(element);
     }
 
-    fn text(&mut self, x: f64, y: f64, class: &str, text: &str) {
+    pub(crate) fn text(&mut self, x: f64, y: f64, class: &str, text: &str) {
         self.add(label(x, y, class, text));
     }
 
-    fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
+    pub(crate) fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
         self.add(line(class, from, to));
     }
 
     /// Returns the SVG element, with a title and a description for screen readers.
     pub(crate) fn svg(self, id: &str, title: &str, description: &str) -> Element {
-        let (title_id, description_id) = (format!("{id}-title"), format!("{id}-desc"));
-        Element::with_class("svg", "picture")
-            .with("id", id)
-            .with(
-                "viewBox",
-                format!("0 0 {} {}", self.width, self.height.ceil()),
-            )
-            .with("role", "img")
-            .with("aria-labelledby", format!("{title_id} {description_id}"))
-            .child(Element::new("title").with("id", title_id).text(title))
-            .child(
-                Element::new("desc")
-                    .with("id", description_id)
-                    .text(description),
-            )
+        let view = format!("0 0 {} {}", self.width, self.height.ceil());
+        root(id, title, description)
+            .with("viewBox", view)
             .children(self.children)
+    }
+
+    /// Returns an SVG file with a style sheet, a margin and a background.
+    pub(crate) fn file(
+        self,
+        id: &str,
+        title: &str,
+        description: &str,
+        style: &'static str,
+    ) -> String {
+        const MARGIN: f64 = 16.0;
+        let (width, height) = (self.width + 2.0 * MARGIN, self.height.ceil() + 2.0 * MARGIN);
+        let svg = root(id, title, description)
+            .with("xmlns", "http://www.w3.org/2000/svg")
+            .with("width", width)
+            .with("height", height)
+            .with("viewBox", format!("-{MARGIN} -{MARGIN} {width} {height}"))
+            .child(Element::new("style").raw(style).raw(FILE_STYLE))
+            .child(rect("paper", -MARGIN, -MARGIN, width, height))
+            .children(self.children);
+        format!("{svg}\n")
     }
 }
 
+/// Creates an SVG element without content. Screen readers read its title and its description.
+fn root(id: &str, title: &str, description: &str) -> Element {
+    let (title_id, description_id) = (format!("{id}-title"), format!("{id}-desc"));
+    Element::with_class("svg", "picture")
+        .with("id", id)
+        .with("role", "img")
+        .with("aria-labelledby", format!("{title_id} {description_id}"))
+        .child(Element::new("title").with("id", title_id).text(title))
+        .child(
+            Element::new("desc")
+                .with("id", description_id)
+                .text(description),
+        )
+}
+
 /// Creates the group of a data point. It is focusable and has a tooltip.
-fn datum(colour: &str, tip: &str) -> Element {
+pub(crate) fn datum(colour: &str, tip: &str) -> Element {
     Element::with_class("g", &format!("datum {colour}"))
         .with("tabindex", 0)
         .with("role", "img")
@@ -77,11 +101,11 @@ fn datum(colour: &str, tip: &str) -> Element {
 }
 
 /// Creates the area in which the pointer shows the tooltip.
-fn hit_area(x: f64, y: f64, width: f64, height: f64) -> Element {
+pub(crate) fn hit_area(x: f64, y: f64, width: f64, height: f64) -> Element {
     rect("hit-area", x, y, width, height)
 }
 
-fn rect(class: &str, x: f64, y: f64, width: f64, height: f64) -> Element {
+pub(crate) fn rect(class: &str, x: f64, y: f64, width: f64, height: f64) -> Element {
     Element::with_class("rect", class)
         .at("x", x)
         .at("y", y)
@@ -89,7 +113,7 @@ fn rect(class: &str, x: f64, y: f64, width: f64, height: f64) -> Element {
         .at("height", height.max(0.0))
 }
 
-fn line(class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) -> Element {
+pub(crate) fn line(class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) -> Element {
     Element::with_class("line", class)
         .at("x1", x1)
         .at("y1", y1)
@@ -97,7 +121,7 @@ fn line(class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) -> Element {
         .at("y2", y2)
 }
 
-fn label(x: f64, y: f64, class: &str, text: &str) -> Element {
+pub(crate) fn label(x: f64, y: f64, class: &str, text: &str) -> Element {
     Element::with_class("text", class)
         .at("x", x)
         .at("y", y)
@@ -105,12 +129,12 @@ fn label(x: f64, y: f64, class: &str, text: &str) -> Element {
 }
 
 /// Estimates the width of a text. The estimate is a little too large, to avoid overlaps.
-fn text_width(text: &str) -> f64 {
+pub(crate) fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * FONT_SIZE * 0.6
 }
 
 /// Truncates a text to a width. The full text is in the tooltip and in the table.
-fn truncated(text: &str, width: f64) -> String {
+pub(crate) fn truncated(text: &str, width: f64) -> String {
     if text_width(text) <= width {
         return text.to_owned();
     }
@@ -121,7 +145,7 @@ fn truncated(text: &str, width: f64) -> String {
 }
 
 /// Breaks a text between words into lines of at most this width.
-fn wrapped(text: &str, width: f64) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -135,15 +159,8 @@ fn wrapped(text: &str, width: f64) -> Vec<String> {
     lines
 }
 
-/// A labelled reference line, such as a limit.
-#[derive(Clone, Debug)]
-pub(crate) struct ReferenceLine {
-    pub(crate) at: f64,
-    pub(crate) label: String,
-}
-
 /// Moves positions away from each other until they are at least `spacing` apart, between `from` and `to`.
-fn spread(places: &mut [(usize, f64)], spacing: f64, from: f64, to: f64) {
+pub(crate) fn spread(places: &mut [(usize, f64)], spacing: f64, from: f64, to: f64) {
     places.sort_by(|one, other| one.1.total_cmp(&other.1));
     let mut least = from;
     for (_, place) in places.iter_mut() {

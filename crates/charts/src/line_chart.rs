@@ -1,45 +1,53 @@
 //! A line chart of a metric over a variable: one line for each contender, labelled at its end.
 
-use super::{Canvas, FONT_SIZE, datum, line, rect, spread, text_width, truncated, wrapped};
-use crate::report::markup::Element;
-use crate::report::scale::{Scale, tick};
-use crate::report::series_style::SeriesStyle;
-use crate::stats::Estimate;
+use crate::Interval;
+use crate::canvas::{Canvas, FONT_SIZE, datum, line, rect, spread, text_width, truncated, wrapped};
+use crate::element::Element;
+use crate::marker::Marker;
+use crate::scale::{Scale, tick};
 
 /// A line chart.
 #[derive(Clone, Debug)]
-pub(crate) struct LineChart {
+pub struct LineChart {
     /// The label of the x axis, with the unit.
-    pub(crate) x_label: String,
+    pub x_label: String,
     /// The label of the y axis, with the unit.
-    pub(crate) y_label: String,
-    pub(crate) x_logarithmic: bool,
-    pub(crate) y_logarithmic: bool,
-    pub(crate) series: Vec<Series>,
+    pub y_label: String,
+    /// Whether the x axis is logarithmic.
+    pub x_logarithmic: bool,
+    /// Whether the y axis is logarithmic.
+    pub y_logarithmic: bool,
+    /// The lines.
+    pub series: Vec<LineSeries>,
     /// The curve of the limit and its label.
-    pub(crate) limit: Option<(Vec<(f64, f64)>, String)>,
+    pub limit: Option<(Vec<(f64, f64)>, String)>,
     /// The legend of the rings around knees, which are points before the metric grows quickly. `None` if no
     /// knee is marked.
-    pub(crate) knee_legend: Option<&'static str>,
+    pub knee_legend: Option<&'static str>,
 }
 
 /// A series of a chart.
 #[derive(Clone, Debug)]
-pub(crate) struct Series {
-    pub(crate) name: String,
-    pub(crate) style: SeriesStyle,
-    pub(crate) points: Vec<SeriesPoint>,
+pub struct LineSeries {
+    /// The label of the line.
+    pub name: String,
+    /// The marker and the colour.
+    pub style: Marker,
+    /// The points, in the order of `x`.
+    pub points: Vec<SeriesPoint>,
 }
 
 /// A point of a series.
 #[derive(Clone, Debug)]
-pub(crate) struct SeriesPoint {
-    pub(crate) x: f64,
-    pub(crate) value: Estimate,
+pub struct SeriesPoint {
+    /// The position on the x axis.
+    pub x: f64,
+    /// The value and its interval.
+    pub value: Interval,
     /// The tooltip.
-    pub(crate) tip: String,
+    pub tip: String,
     /// Whether the point is a knee, which is marked with a ring.
-    pub(crate) is_knee: bool,
+    pub is_knee: bool,
 }
 
 /// The minimum distance between the labels at the side.
@@ -206,13 +214,13 @@ impl LineChart {
         let style = self.series[series].style;
         let (at, value) = (x.position(point.x), y.position(point.value.value));
         let (low, high) = (y.position(point.value.low), y.position(point.value.high));
-        let mut g = datum(style.colour, &point.tip);
+        let mut g = datum(style.colour.class(), &point.tip);
         g.add(rect("hit-area", at - 9.0, value - 9.0, 18.0, 18.0));
         g.add(line("whisker", (at, low), (at, high)));
         if point.is_knee {
             g.add(ring(at, value, 9.0));
         }
-        g.add(style.marker(at, value, 4.2));
+        g.add(style.draw(at, value, 4.2));
         g
     }
 
@@ -238,8 +246,8 @@ impl LineChart {
             };
             let from = (x.position(last.x) + 6.0, y.position(last.value.value));
             canvas.line("leader", from, (right + 16.0, place));
-            let mark = series.style.marker(right + 23.0, place, 4.0);
-            canvas.add(Element::with_class("g", series.style.colour).child(mark));
+            let mark = series.style.draw(right + 23.0, place, 4.0);
+            canvas.add(series.style.group().child(mark));
             let name = truncated(&series.name, canvas.width - right - 34.0);
             canvas.text(right + 33.0, place + 4.0, "contender", &name);
         }
@@ -253,8 +261,8 @@ impl LineChart {
         for (n, series) in self.series.iter().enumerate() {
             let x = (n % columns) as f64 * column + 8.0;
             let y = top + (n / columns) as f64 * 18.0 + 8.0;
-            let mark = series.style.marker(x, y - 4.0, 4.2);
-            canvas.add(Element::with_class("g", series.style.colour).child(mark));
+            let mark = series.style.draw(x, y - 4.0, 4.2);
+            canvas.add(series.style.group().child(mark));
             canvas.text(
                 x + 12.0,
                 y,
@@ -279,10 +287,10 @@ fn ring(x: f64, y: f64, r: f64) -> Element {
         .at("r", r)
 }
 
-fn draw_series(series: &Series, x: &Scale, y: &Scale) -> Element {
+fn draw_series(series: &LineSeries, x: &Scale, y: &Scale) -> Element {
     let points = series.points.iter();
     let places = points.map(|point| (x.position(point.x), y.position(point.value.value)));
-    Element::with_class("g", series.style.colour).child(polyline("series", places))
+    series.style.group().child(polyline("series", places))
 }
 
 fn polyline(class: &str, places: impl Iterator<Item = (f64, f64)>) -> Element {

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Runs the commands of the book and records their outputs.
+
+    docs/figures.py              runs every command of docs/outputs.toml
+    docs/figures.py NAME...      runs the commands of these files, such as `failures.txt`
+    docs/figures.py --stale      runs the commands whose programs changed since the last recording
+
+The script writes each output to its file. It writes the machine, the date and the hash of the program's sources to
+docs/output/recorded.json. docs/check.py compares these hashes with the current sources.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+MANIFEST = DOCS / "outputs.toml"
+RECORDS = DOCS / "output/recorded.json"
+
+
+def entries():
+    """Returns the entries of the manifest, by the name of the recorded file."""
+    return {entry["file"]: entry for entry in tomllib.loads(MANIFEST.read_text())["output"]}
+
+
+def records():
+    return json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+
+
+def source_hash(entry):
+    """Returns a hash of the files whose change makes a recording stale."""
+    digest = hashlib.sha256()
+    for source in sorted(entry["sources"]):
+        digest.update(source.encode() + b"\0" + (ROOT / source).read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def is_stale(entry, recorded):
+    record = recorded.get(entry["file"], {})
+    return (record.get("command"), record.get("sources")) != (entry["command"], source_hash(entry))
+
+
+def machine():
+    """Describes the machine: the processor, the number of cores, the memory and the systems."""
+    cpu = "unknown processor"
+    if os.path.exists("/proc/cpuinfo"):
+        names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+        cpu = names[0] if names else cpu
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    kernel = ".".join(platform.release().split(".")[:2])
+    return f"{cpu}, {os.cpu_count()} cores, {memory} MB, {platform.system()} {kernel}, Rust {rustc}"
+
+
+def run(entry):
+    """Runs a command and returns its output. A redirection at the end of the command is for readers only."""
+    command = re.sub(r" > \S+$", "", entry["command"])
+    environment = dict(os.environ)
+    if entry["file"].endswith(".html"):
+        environment["INFLIGHT_PICTURE"] = "html"
+    done = subprocess.run(
+        command, shell=True, executable="/bin/bash", cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode != entry.get("status", 0):
+        sys.exit(f"{entry['command']}: exit status {done.returncode} instead of {entry.get('status', 0)}")
+    if not done.stdout.strip():
+        sys.exit(f"{entry['command']}: no output")
+    return done.stdout
+
+
+def main():
+    known, recorded = entries(), records()
+    names = sys.argv[1:]
+    if names == ["--stale"]:
+        chosen = [entry for entry in known.values() if is_stale(entry, recorded)]
+    else:
+        for name in names:
+            if not any(file.endswith(name) for file in known):
+                sys.exit(f"{name}: not in {MANIFEST.relative_to(ROOT)}")
+        chosen = [entry for file, entry in known.items() if not names or any(file.endswith(name) for name in names)]
+    for entry in chosen:
+        print(f"{entry['file']}: {entry['command']}", flush=True)
+        text = run(entry)
+        # A command that writes the file itself prints a summary.
+        if not entry.get("writes_file"):
+            (DOCS / entry["file"]).write_text(text)
+        recorded[entry["file"]] = {
+            "command": entry["command"],
+            "sources": source_hash(entry),
+            "machine": machine(),
+            "date": datetime.date.today().isoformat(),
+        }
+        kept = {file: recorded[file] for file in sorted(recorded) if file in known}
+        RECORDS.write_text(json.dumps(kept, indent=1) + "\n")
+    print(f"recorded {len(chosen)} of {len(known)} outputs")
+
+
+if __name__ == "__main__":
+    main()
