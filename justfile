@@ -149,12 +149,18 @@ features:
 first-page:
     python3 docs/first_page/run.py --check
 
+# Run one unchanged program with each of the four named backends.
+swap:
+    @for backend in tokio smol async-std ureq; do \
+        echo "backend $backend"; \
+        cargo run --quiet -p inflight-examples --no-default-features --features $backend --bin hundred_pages; \
+    done
+
 # Run the tests and an example with only one backend enabled, as a user builds them.
 alone:
     for backend in smol async-std ureq; do \
         cargo test --quiet -p inflight -p inflight-examples --no-default-features \
             --features inflight/$backend,inflight-examples/$backend; \
-        cargo run --quiet -p inflight-examples --no-default-features --features $backend --bin get; \
     done
     cargo test --quiet -p inflight-cli --no-default-features --features tokio --test program backends
 
@@ -167,5 +173,16 @@ docs:
     mdbook build docs
     python3 docs/check.py
 
+# Build the book and open it at http://127.0.0.1:3000 (needs mdbook). The book is built again when a page changes.
+docs-serve:
+    mdbook serve docs --open
+
+# Build the book and the API docs of all crates into target/site, as they are published.
+site: docs
+    cargo doc --workspace --no-deps --all-features --quiet
+    rm -rf target/site
+    cp -r docs/book target/site
+    cp -r "${CARGO_TARGET_DIR:-target}/doc" target/site/api
+
 # Run everything that CI runs.
-ci: lint features test exercises alone first-page docs deny
+ci: lint features test exercises alone swap first-page docs deny

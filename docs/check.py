@@ -8,11 +8,13 @@ The script reports an error for:
 - a recorded output without its command directly above it, or whose program changed since it was recorded
 - a recorded file that docs/outputs.toml does not list, or that no page includes
 - a picture without a text alternative
-- a link to a missing file or anchor
+- a link to a missing file or anchor, also between the book and the API docs
+- an error kind that the page of errors does not list
 - a README.md or ARCHITECTURE.md that is too long
 - a program in the README that differs from the example, or a row of figures that is not in the book
 """
 
+import os
 import re
 import sys
 from html.parser import HTMLParser
@@ -27,6 +29,9 @@ SOURCE = DOCS / "src"
 
 # These files of docs/output are not recorded outputs.
 NOT_RECORDED = {"recorded.json"}
+
+# `just site` publishes the API docs in the folder `api` of the book. `just lint` builds them in this folder.
+API_DOCS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "doc"
 
 README_BYTES = 8192
 ARCHITECTURE_LINES = 120
@@ -146,6 +151,10 @@ def check_link(path, link, page, pages):
     name, _, anchor = link.partition("#")
     name = name.partition("?")[0]
     target = (path.parent / name).resolve() if name else path
+    if BOOK / "api" in target.parents:
+        target = API_DOCS / target.relative_to(BOOK / "api")
+        if not API_DOCS.exists():
+            return
     if not target.exists():
         errors.append(f"{path.relative_to(BOOK)}: dead link {link}")
     elif anchor and target in pages and anchor not in pages[target].anchors:
@@ -156,6 +165,23 @@ def check_pictures_style():
     style = (ROOT / "crates/charts/src/pictures.css").read_text()
     if (DOCS / "theme/pictures.css").read_text() != style:
         errors.append("docs/theme/pictures.css: differs from crates/charts/src/pictures.css: copy it")
+
+
+def check_api_docs():
+    """Checks the links from the API docs to the book. The API docs are in a folder of the book, two levels deep."""
+    for file in sorted((ROOT / "crates").rglob("*.rs")):
+        for page in re.findall(r"\]\(\.\./\.\./([\w/-]+)\.html", file.read_text()):
+            if not (SOURCE / f"{page}.md").exists():
+                errors.append(f"{file.relative_to(ROOT)}: there is no page {page}.md in the book")
+
+
+def check_errors():
+    text = (ROOT / "crates/core/src/error.rs").read_text()
+    kinds = re.findall(r'=> "(\w+)"', text[text.index("pub fn as_str") : text.index("fn sentence")])
+    page = (SOURCE / "errors.md").read_text()
+    for kind in kinds:
+        if f"| `{kind}` |" not in page:
+            errors.append(f"errors.md: the table lacks the error kind {kind}")
 
 
 def check_project_pages():
@@ -193,6 +219,8 @@ def check_readme():
 check_sources()
 check_outputs()
 check_pictures_style()
+check_api_docs()
+check_errors()
 check_book()
 check_project_pages()
 check_readme()

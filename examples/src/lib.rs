@@ -11,6 +11,7 @@
 //! - `gather`: fetches the URLs in its arguments. The project's README shows this program.
 //! - `blocking_client`: fetches 100 pages in four ways and measures the times. `just bench` runs it first.
 //! - `failures`: fetches a hundred pages, and prints the errors of the three pages that fail.
+//! - `errors`: causes an error of each kind, and prints its message.
 //! - `stall`: measures how a blocking call stalls an event loop.
 //! - `axum`: finds a blocking call in a service.
 //! - `crawler`: follows the links of a site.

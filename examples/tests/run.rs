@@ -265,3 +265,24 @@ fn waterfall_draws_a_bar_for_each_request() {
     assert_eq!(picture.matches(" pages in ").count(), 2 * 3);
     assert_eq!(picture.matches("class=\"span\"").count(), 3 * 20);
 }
+
+/// The causes come from the client, so they differ between backends.
+#[cfg(feature = "tokio")]
+#[test]
+fn errors_prints_the_messages_that_the_book_shows() {
+    let printed = run(env!("CARGO_BIN_EXE_errors"));
+    let shown = include_str!("../../docs/output/errors.txt");
+    assert_eq!(without_ports(&printed), without_ports(shown));
+}
+
+/// Replaces the ports of local addresses, which differ in each run.
+#[cfg(feature = "tokio")]
+fn without_ports(text: &str) -> String {
+    let mut parts = text.split("127.0.0.1:");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out += "127.0.0.1:PORT";
+        out += part.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    out
+}

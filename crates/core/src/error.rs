@@ -21,6 +21,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The error of one exchange.
 ///
+/// Chapter [5](../../tutorial/ch05.html) of the book teaches its use.
+///
 /// `Display` prints one level: the kind, its context, and the URL. The cause is the
 /// [`source`](StdError::source). No error contains the URL's credentials.
 ///
@@ -186,6 +188,8 @@ impl fmt::Display for ErrorKind {
 }
 
 /// The part of an exchange that a timeout applies to.
+///
+/// Chapter [9](../../tutorial/ch09.html) of the book teaches its use.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,6 +1,8 @@
 //! The core of inflight: the interfaces of runtimes and clients, [`Session`], and
 //! [`gather`](gather()). This crate depends on no runtime and no HTTP client.
 //!
+//! [The book](../../writing-a-backend.html) explains how to write a backend.
+//!
 //! Programs use the `inflight` crate, which adds the backends. A backend is a pair of a runtime and
 //! a client. Use this crate to write a backend, or a library that takes a [`Session`] from its caller.
 //!

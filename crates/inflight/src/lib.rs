@@ -1,5 +1,7 @@
 //! An asynchronous HTTP client with the same behaviour on every runtime.
 //!
+//! [The book](../../tutorial/ch00.html) begins with a tutorial.
+//!
 //! A program that fetches pages one after another needs the sum of their times. A program that fetches
 //! them at the same time needs the time of the slowest page. This crate has both in a few lines, on the
 //! runtime of your choice.

@@ -1,5 +1,7 @@
 //! Finds the code that stalls an event loop, on any runtime, while the loop is still stuck.
 //!
+//! [Chapter 12 of the book](../../tutorial/ch12.html) finds a blocking call in a service.
+//!
 //! An async function that blocks, or computes for a long time, keeps its thread from running other
 //! futures. Give such futures a label with [`FutureExt::probed`] and start a [`Probe`]. Its watchdog
 //! detects a poll that lasts too long while the poll is still running. It reports the label, whether

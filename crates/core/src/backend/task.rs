@@ -246,6 +246,8 @@ impl<T> Drop for CompletionGuard<T> {
 /// Runs blocking work on the runtime's blocking pool and waits for its result. The work is queued
 /// when this function is called, not when the future is first polled.
 ///
+/// Chapter [6](../../tutorial/ch06.html) of the book teaches its use.
+///
 /// ```
 /// use inflight_core::{BlockOn, unblock};
 /// use inflight_threads::Threads;

@@ -74,6 +74,8 @@ const DEFAULT_LIMIT: usize = 100;
 
 /// Runs futures concurrently; see the [module's documentation](mod@crate::gather).
 ///
+/// Chapters [1](../../tutorial/ch01.html) and [4](../../tutorial/ch04.html) of the book teach its use.
+///
 /// The input may be lazy and infinite: an input is pulled when fewer jobs than the limit run. Each
 /// job is a future of a `Result`.
 ///
@@ -135,6 +137,8 @@ where
 /// Calls `job` with each item, and runs the futures that it returns concurrently, like [`gather`].
 /// The results contain their items: [`completed`](Gather::completed) yields `(item, result)`, and
 /// the other endings return the item with each result or output.
+///
+/// Chapter [4](../../tutorial/ch04.html) of the book teaches its use.
 ///
 /// An item is cloned when its job starts. If that is expensive, gather references or `Arc`s.
 ///

@@ -202,6 +202,8 @@ impl SessionBuilder {
     /// Sets how many requests may be in flight at once. Default: no limit, because
     /// [`gather`](crate::gather()) has its own limit.
     ///
+    /// Chapter [11](../../tutorial/ch11.html) of the book teaches its use.
+    ///
     /// Each request in flight holds a permit. If all permits are in use, requests wait for one, first
     /// come, first served. The wait counts towards their timeouts.
     ///

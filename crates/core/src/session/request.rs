@@ -35,6 +35,8 @@ use crate::upload::prepare::{Upload, UploadSource};
 
 /// A builder for a request.
 ///
+/// Chapter [3](../../tutorial/ch03.html) of the book teaches its use.
+///
 /// [`send`](Self::send) returns the response as soon as its head has arrived.
 /// [`bytes`](Self::bytes), [`text`](Self::text) and [`json`](Self::json) also read the body, so
 /// that one future covers the whole exchange, for example for [`gather`](crate::gather()).

@@ -15,6 +15,8 @@ use crate::message::target::Origin;
 
 /// The policy for retries of failed requests.
 ///
+/// Chapter [10](../../tutorial/ch10.html) of the book teaches its use.
+///
 /// A session retries a request if all of the following hold:
 ///
 /// - It got no response (the name had no address, connecting failed, the connection ended early,
@@ -238,6 +240,8 @@ impl AttemptOutcome<'_> {
 
 /// A limit on the retries to each server (a scheme, a host and a port), so that retries do not overload a
 /// server that fails. All requests of a session share it.
+///
+/// Chapter [10](../../tutorial/ch10.html) of the book teaches its use.
 ///
 /// The default is 10 retries, and 20 more for each 100 requests. So even if every request fails, retries
 /// add only a fifth to the load of the server.

@@ -27,6 +27,8 @@ use crate::message::target::{Origin, Target};
 /// A client on a runtime, with timeouts, limits, redirects and retries, like aiohttp's `ClientSession`
 /// and reqwest's `Client`. The type is the same for every backend.
 ///
+/// Chapter [3](../../tutorial/ch03.html) of the book teaches its use.
+///
 /// A session is cheap to clone. Clones share connections, limits and defaults. Use one session for
 /// the life of the program.
 ///
@@ -229,6 +231,8 @@ impl Session {
     }
 
     /// Closes the session and all its clones.
+    ///
+    /// Chapter [9](../../tutorial/ch09.html) of the book teaches its use.
     ///
     /// New requests fail with [`ErrorKind::Closed`](crate::ErrorKind::Closed). Requests in flight may
     /// finish within `grace`. The session cancels those that have not finished by then.

@@ -1,5 +1,7 @@
 //! A runtime for tests, with one thread, virtual time and a network in memory.
 //!
+//! [Chapter 13 of the book](../../tutorial/ch13.html) tests an hour in a millisecond.
+//!
 //! Tasks run one after another on the thread that calls [`block_on`](BlockOn::block_on), always
 //! in the same order. Time stands still while a task can run. When no task can run, time jumps to
 //! the next timer. A test of a retry after an hour takes no real time and has the same result in
