@@ -156,6 +156,15 @@ swap:
         cargo run --quiet -p inflight-examples --no-default-features --features $backend --bin hundred_pages; \
     done
 
+# Print what the compiler reports about a program of the tutorial's second chapter: `just error e0728`.
+[no-exit-message]
+error NAME:
+    @python3 docs/errors/run.py {{NAME}}
+
+# Check that each of these programs has its error, and that its fixed version compiles.
+errors:
+    python3 docs/errors/run.py --check
+
 # Run the tests and an example with only one backend enabled, as a user builds them.
 alone:
     for backend in smol async-std ureq; do \
@@ -185,4 +194,4 @@ site: docs
     cp -r "${CARGO_TARGET_DIR:-target}/doc" target/site/api
 
 # Run everything that CI runs.
-ci: lint features test exercises alone swap first-page docs deny
+ci: lint features test exercises alone swap first-page errors docs deny

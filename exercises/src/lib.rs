@@ -5,8 +5,9 @@
 use std::env;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use inflight::Error;
@@ -14,6 +15,9 @@ use inflight::Error;
 mod server;
 
 pub use server::{Answer, ServedRequest, Server, most_in_flight};
+
+/// A check takes a few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The result of a check. A success is a sentence about what the code achieved.
 pub type Verdict = Result<String, Reason>;
@@ -68,6 +72,7 @@ pub fn run(
     check_start: impl FnOnce() -> Verdict,
     check_solution: impl FnOnce() -> Verdict,
 ) -> ExitCode {
+    end_if_stuck();
     let result = match env::args().nth(1).as_deref() {
         Some("--verify") => verify(expected, catch(check_start), catch(check_solution)),
         _ => catch(check_start),
@@ -82,6 +87,20 @@ pub fn run(
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends the program if the check does not finish. Code that blocks the thread stops virtual time too, so no check can
+/// notice it.
+fn end_if_stuck() {
+    thread::spawn(|| {
+        thread::sleep(PATIENCE);
+        println!(
+            "Not yet: the code did not return within {} of real time: it has an endless loop, or it blocks the \
+             thread, for example with `block_on` or `thread::sleep`.",
+            seconds(PATIENCE)
+        );
+        process::exit(1);
+    });
 }
 
 fn verify(expected: &str, start: Verdict, solution: Verdict) -> Verdict {

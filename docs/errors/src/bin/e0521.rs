@@ -1,0 +1,21 @@
+//! A task that borrows an argument of the function that starts it.
+
+use inflight::{Error, Session, Task};
+
+// ANCHOR: code
+fn start_fetch(session: &Session) -> Task<Result<usize, Error>> {
+    Task::spawn(session.runtime(), async move {
+        let text = session.get("http://127.0.0.1:8080/page/1").text().await?;
+        Ok(text.chars().count())
+    })
+}
+// ANCHOR_END: code
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    inflight::block_on(async {
+        let session = inflight::session()?;
+        let size = start_fetch(&session).await??;
+        println!("{size} characters");
+        Ok(())
+    })
+}

@@ -1,0 +1,103 @@
+//! Checks that two pages are fetched, and that an error is returned.
+
+use std::process::ExitCode;
+
+use inflight::{Error, ErrorKind, Session};
+use inflight_exercises::{Answer, Reason, Server, Verdict, catch_panic, require, run};
+
+pub mod solution;
+pub mod start;
+
+const START_REASON: &str =
+    "the function requested /page/1, and it should request /page/1 and /page/2";
+/// The second text has more bytes than characters.
+const TEXTS: [&str; 2] = ["a short page", "a page from Zürich: äöü"];
+
+fn main() -> ExitCode {
+    run(
+        START_REASON,
+        || check(start::fetch_sizes),
+        || check(solution::fetch_sizes),
+    )
+}
+
+fn urls() -> [String; 2] {
+    [1, 2].map(|page| format!("http://pages.test/page/{page}"))
+}
+
+fn check(fetch_sizes: impl AsyncFn(&Session, &[String]) -> Result<Vec<usize>, Error>) -> Verdict {
+    let server = Server::new(|request| {
+        let is_first = request.uri.path() == "/page/1";
+        Answer::text(TEXTS[usize::from(!is_first)])
+    });
+    let sizes = server.block_on(fetch_sizes(&server.session(), &urls()))?;
+    check_requests(&server)?;
+    check_sizes(&sizes)?;
+    check_error(fetch_sizes)?;
+    let [first, second] = [sizes[0], sizes[1]];
+    Ok(format!(
+        "the pages have {first} and {second} characters, and an error is returned"
+    ))
+}
+
+fn check_requests(server: &Server) -> Result<(), Reason> {
+    let mut paths: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|served| served.request.uri.path().to_owned())
+        .collect();
+    paths.sort();
+    let requested = match paths.is_empty() {
+        true => "no page".to_owned(),
+        false => paths.join(" and "),
+    };
+    require(
+        requested == "/page/1 and /page/2",
+        format_args!(
+            "the function requested {requested}, and it should request /page/1 and /page/2"
+        ),
+    )
+}
+
+fn check_sizes(sizes: &[usize]) -> Result<(), Reason> {
+    let count = sizes.len();
+    require(
+        count == 2,
+        format_args!("there are two pages, and the function returned {count} sizes"),
+    )?;
+    for (page, (&size, text)) in (1..).zip(sizes.iter().zip(TEXTS)) {
+        let characters = text.chars().count();
+        let hint = match size == text.len() && size != characters {
+            true => " (`len` counts bytes, and `chars().count()` counts characters)",
+            false => "",
+        };
+        require(
+            size == characters,
+            format_args!(
+                "page {page} has {characters} characters, and the function returned {size} for it{hint}"
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+/// The second page cannot be fetched.
+fn check_error(
+    fetch_sizes: impl AsyncFn(&Session, &[String]) -> Result<Vec<usize>, Error>,
+) -> Result<(), Reason> {
+    let server = Server::new(|request| match request.uri.path() {
+        "/page/1" => Answer::text(TEXTS[0]),
+        _ => Answer::error(ErrorKind::Connect),
+    });
+    let session = server.session();
+    let result = catch_panic(|| server.block_on(fetch_sizes(&session, &urls())));
+    let result = result.map_err(|panic| {
+        Reason::new(format!(
+            "if page 2 cannot be fetched, the function should return the error, which `?` does; it panicked: {panic}"
+        ))
+    })?;
+    require(
+        result.is_err(),
+        "if page 2 cannot be fetched, the function should return the error, and it returned sizes",
+    )
+}
