@@ -12,6 +12,7 @@
 //! - `blocking_client`: fetches 100 pages in four ways and measures the times. `just bench` runs it first.
 //! - `failures`: fetches a hundred pages, and prints the errors of the three pages that fail.
 //! - `errors`: causes an error of each kind, and prints its message.
+//! - `event_loop`: fetches a hundred pages on an event loop that the program contains.
 //! - `stall`: measures how a blocking call stalls an event loop.
 //! - `axum`: finds a blocking call in a service.
 //! - `crawler`: follows the links of a site.

@@ -63,7 +63,7 @@ fn check_sizes(sizes: &[usize]) -> Result<(), Reason> {
     let count = sizes.len();
     require(
         count == 2,
-        format_args!("there are two pages, and the function returned {count} sizes"),
+        format_args!("the function should return 2 sizes, and it returned {count}"),
     )?;
     for (page, (&size, text)) in (1..).zip(sizes.iter().zip(TEXTS)) {
         let characters = text.chars().count();

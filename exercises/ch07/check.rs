@@ -16,7 +16,7 @@ pub mod solution;
 pub mod start;
 
 const START_REASON: &str = "the loop slept until the first deadline, and then no task was woken: `Sleep::poll` must give \
-    the timers the waker of its task, which is in `cx`";
+    the timers the waker of its task, which is in `cx`, and `Timers::wait` must call it";
 /// Not in order, and two are equal.
 const DEADLINES_MS: [u64; 4] = [300, 100, 200, 100];
 /// How often the code may ask for the time or poll before it counts as an endless loop.
@@ -160,6 +160,7 @@ fn run_tasks(
         let mut ready = ready.lock().unwrap_or_else(PoisonError::into_inner);
         ready.pop_front()
     };
+    let mut waits_at_same_time = 0;
     while tasks.iter().any(|task| task.end.is_none()) {
         let mut polls = 0;
         while let Some(number) = next() {
@@ -178,7 +179,17 @@ fn run_tasks(
         if waiting == 0 {
             break;
         }
+        let before = clock.0.now.get();
         let is_waiting_for_timer = wait();
+        waits_at_same_time = match clock.0.now.get() == before {
+            true => waits_at_same_time + 1,
+            false => 0,
+        };
+        require(
+            waits_at_same_time <= tasks.len(),
+            "the loop wakes the tasks again and again, and no time passes: `Timers::wait` must sleep until the earliest \
+             deadline, which `Sleep::poll` adds",
+        )?;
         require(
             is_waiting_for_timer,
             format_args!(
@@ -193,7 +204,7 @@ fn run_tasks(
         require(
             is_any_ready,
             "the loop slept until the first deadline, and then no task was woken: `Sleep::poll` must give the timers \
-             the waker of its task, which is in `cx`",
+             the waker of its task, which is in `cx`, and `Timers::wait` must call it",
         )?;
     }
     Ok(())

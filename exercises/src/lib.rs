@@ -142,6 +142,10 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
         (_, Some(&message)) => message,
         _ => "no message",
     };
+    if message.starts_with("deadlock") {
+        return "the code waits for something that never happens: no request is in flight, and no time is awaited"
+            .to_owned();
+    }
     let place = info.location().map_or(String::new(), |location| {
         format!(" in {}, line {}", location.file(), location.line())
     });
