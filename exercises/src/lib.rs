@@ -17,7 +17,7 @@ mod server;
 pub use server::{Answer, ServedRequest, Server, most_in_flight};
 
 /// A check takes a few milliseconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The result of a check. A success is a sentence about what the code achieved.
 pub type Verdict = Result<String, Reason>;
