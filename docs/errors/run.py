@@ -35,7 +35,8 @@ PATHS = [
 def cargo(*arguments, **options):
     # The same versions of the dependencies as in the main workspace, and the same folder for what is compiled.
     shutil.copy(ROOT / "Cargo.lock", CRATE)
-    environment = {"CARGO_TARGET_DIR": str(ROOT / "target")} | os.environ
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute()
+    environment = os.environ | {"CARGO_TARGET_DIR": str(target)}
     return subprocess.run(["cargo", "check", *arguments], cwd=CRATE, env=environment, text=True, **options)
 
 
