@@ -10,6 +10,8 @@
 //! - `waterfall`: draws when each page was in flight, as an SVG picture.
 //! - `gather`: fetches the URLs in its arguments. The project's README shows this program.
 //! - `blocking_client`: fetches 100 pages in four ways and measures the times. `just bench` runs it first.
+//! - `requests`: sends queries, headers, forms and JSON, and reads responses in several ways.
+//! - `endings`: fetches the same 20 pages with four endings of `gather`.
 //! - `failures`: fetches a hundred pages, and prints the errors of the three pages that fail.
 //! - `errors`: causes an error of each kind, and prints its message.
 //! - `event_loop`: fetches a hundred pages on an event loop that the program contains.
@@ -17,6 +19,7 @@
 //! - `axum`: finds a blocking call in a service.
 //! - `crawler`: follows the links of a site.
 //! - `policy`: shows timeouts, limits, redirects, retries and how to close a session.
+//! - `when_to_stop`: ends requests by timeouts, by a deadline, by closing the session, and by Ctrl-C.
 //! - `guard`: refuses to connect to private addresses.
 //! - `trace`: draws the timeline of each request with an observer.
 //! - `auth_refresh`, `cache`: wrap the client with custom middleware.

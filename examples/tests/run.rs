@@ -286,3 +286,82 @@ fn without_ports(text: &str) -> String {
     }
     out
 }
+
+#[test]
+fn requests_prints_what_the_server_receives_and_each_chunk() {
+    let printed = run(env!("CARGO_BIN_EXE_requests"));
+    for expected in [
+        r#"{"page": "2", "tag": "rød grød"}"#,
+        r#"{"drink": "tea & milk", "name": "Ada"}"#,
+        r#"Some(Order { item: "cable", quantity: 2 })"#,
+        "a response with the status 404 Not Found",
+        "344 characters, 522 bytes",
+        r#"{"cookies": {"user": "Ada"}}"#,
+        r#"{"user-agent": "tutorial/1.0"}"#,
+        "5 requests of 5 sessions: 5 connections",
+        "5 requests of 1 session: 1 connection",
+    ] {
+        let has_line = printed.lines().any(|line| line.trim() == expected);
+        assert!(has_line, "no line {expected}: {printed}");
+    }
+    let errors = ["error_for_status: ", "json: ", "text: "];
+    let has_error = errors.map(|start| printed.lines().any(|line| line.starts_with(start)));
+    assert_eq!(has_error, [true; 3], "{printed}");
+    // On a busy machine, several bytes of the body can arrive in one chunk.
+    assert!(
+        printed.contains("chunk() returned a chunk of length"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("text() returned a text of length 8"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn endings_prints_what_each_ending_does_with_the_other_requests() {
+    let printed = run(env!("CARGO_BIN_EXE_endings"));
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 8, "{printed}");
+    assert!(
+        lines[0].starts_with("all: an error, because job "),
+        "{printed}"
+    );
+    assert!(lines[1].contains(" cancelled"), "{printed}");
+    assert_eq!(lines[2], "settled: 17 pages and 3 errors");
+    let all = "17 finished, 3 failed, 0 cancelled, 0 never started";
+    assert!(lines[3].ends_with(all), "{printed}");
+    assert_eq!(lines[4], "first: a page of 222 characters");
+    assert!(lines[5].contains(": 1 finished, "), "{printed}");
+    assert!(lines[6].starts_with("completed: the pages ["), "{printed}");
+    assert!(lines[7].contains(": 10 finished, "), "{printed}");
+}
+
+// On other systems, a connect to an address that accepts no connection may fail at once.
+#[cfg(target_os = "linux")]
+#[test]
+fn when_to_stop_prints_each_timeout_and_each_early_end() {
+    let printed = run(env!("CARGO_BIN_EXE_when_to_stop"));
+    let phases: Vec<&str> = printed
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("timed out ("))
+        .filter_map(|line| line.split(')').next())
+        .collect();
+    assert_eq!(phases, ["queue", "connect", "head", "body", "total"]);
+    let remedies = printed.matches("  remedy: ").count();
+    assert_eq!(remedies, phases.len(), "{printed}");
+    assert!(
+        printed.contains("requests that the server saw end early: 1\n"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(" pages arrived, 4 were in flight"),
+        "{printed}"
+    );
+    assert_eq!(
+        printed.matches("the session is closed").count(),
+        2,
+        "{printed}"
+    );
+    assert!(printed.contains("  stopped with "), "{printed}");
+}
