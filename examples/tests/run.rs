@@ -298,8 +298,8 @@ fn requests_prints_what_the_server_receives_and_each_chunk() {
         "344 characters, 522 bytes",
         r#"{"cookies": {"user": "Ada"}}"#,
         r#"{"user-agent": "tutorial/1.0"}"#,
-        "5 requests of 5 sessions: 5 connections",
-        "5 requests of 1 session: 1 connection",
+        "5 sessions with 1 request each: 5 connections",
+        "1 session with 5 requests: 1 connection",
     ] {
         let has_line = printed.lines().any(|line| line.trim() == expected);
         assert!(has_line, "no line {expected}: {printed}");

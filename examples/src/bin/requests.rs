@@ -35,10 +35,10 @@ fn main() -> Result<(), Failure> {
         read_statuses(&session, &origin.url("/status/404")).await?;
         read_wrong_type(&session, &origin.url("/anything")).await;
         read_text_and_bytes(&session, &origin).await?;
-        print_reading(&chunks);
-        print_reading(&text);
         share_session(&origin).await?;
         count_connections(&origin).await?;
+        print_reading(&chunks);
+        print_reading(&text);
         Ok(())
     })
 }
@@ -265,7 +265,7 @@ async fn count_connections(origin: &Origin) -> Result<(), Error> {
         inflight::session()?.get(&url).text().await?;
     }
     let count = origin.stats().connections_accepted;
-    println!("5 requests of 5 sessions: {count} connections");
+    println!("5 sessions with 1 request each: {count} connections");
 
     let session = inflight::session()?;
     origin.reset_stats();
@@ -273,7 +273,7 @@ async fn count_connections(origin: &Origin) -> Result<(), Error> {
         session.get(&url).text().await?;
     }
     let count = origin.stats().connections_accepted;
-    println!("5 requests of 1 session: {count} connection");
+    println!("1 session with 5 requests: {count} connection");
     Ok(())
 }
 // ANCHOR_END: connections
