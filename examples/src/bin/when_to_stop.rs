@@ -155,8 +155,12 @@ async fn drop_future(origin: &Origin) -> Result<Experiment, Failure> {
     Ok(Experiment {
         name: "a dropped future",
         report: vec![format!(
-            "a page: {}, requests that the server saw end early: {}",
-            result.is_some(),
+            "{}; the server saw {} request end early",
+            if result.is_some() {
+                "a page"
+            } else {
+                "no page"
+            },
             aborted.aborted
         )],
         requests: log.take(),
@@ -403,8 +407,7 @@ fn draw(experiments: &[Experiment]) -> Figure {
         })
     });
     let groups: Vec<_> = experiments.iter().map(describe).collect();
-    let title =
-        "What each request waited for, and where a timeout, a drop, a deadline or `close` ended it";
+    let title = "What each request waited for, and where a timeout, a drop, a deadline or the end of its session stopped it";
     let description = format!(
         "{} groups of bars on one time scale, one row for each request. The colour of a bar shows what the request \
          waited for. A point at the end of a row shows that the request did not finish. {}",
