@@ -278,9 +278,9 @@ async fn count_connections(origin: &Origin) -> Result<(), Error> {
 }
 // ANCHOR_END: connections
 
-const HEAD: Series = Series::new("waits for the head", Colour::Orange);
-const CHUNK: Series = Series::new("waits for a chunk", Colour::Sky);
-const WHOLE: Series = Series::new("waits for the whole body", Colour::Green);
+const HEAD: Series = Series::new("waits for the head", Colour::Green);
+const CHUNK: Series = Series::new("waits for a chunk", Colour::Blue);
+const WHOLE: Series = Series::new("waits for the whole body", Colour::Purple);
 const ARRIVAL: Series = Series::new("a chunk arrives", Colour::Ink);
 
 fn draw(chunks: &Reading, text: &Reading) -> Figure {
