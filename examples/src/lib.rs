@@ -17,14 +17,19 @@
 //! - `event_loop`: fetches a hundred pages on an event loop that the program contains.
 //! - `stall`: measures how a blocking call stalls an event loop.
 //! - `axum`: finds a blocking call in a service.
+//! - `retries`: shows which requests a session retries, and what a retry budget saves.
+//! - `how_fast`: compares limits on the requests in flight, in total and for each host.
+//! - `body_memory`: compares the memory of a collected body with that of a streamed body.
 //! - `crawler`: follows the links of a site.
 //! - `policy`: shows timeouts, limits, redirects, retries and how to close a session.
 //! - `when_to_stop`: ends requests by timeouts, by a deadline, by closing the session, and by Ctrl-C.
 //! - `guard`: refuses to connect to private addresses.
 //! - `trace`: draws the timeline of each request with an observer.
 //! - `auth_refresh`, `cache`: wrap the client with custom middleware.
-//! - `virtual_time`: tests a function with long waits in virtual time.
+//! - `virtual_time`: tests a function that waits for an hour, in virtual time.
 //! - `aiohttp`: does what common aiohttp code does.
+
+pub mod attempts;
 
 use std::sync::Arc;
 

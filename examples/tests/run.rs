@@ -203,7 +203,67 @@ fn trace_draws_each_request() {
 #[test]
 fn virtual_time_prints_the_elapsed_virtual_time() {
     let printed = run(env!("CARGO_BIN_EXE_virtual_time"));
-    assert_eq!(printed, "\"all is well\" after 3725s\n4 requests\n");
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines[0], "52 requests in 60 min of virtual time");
+    assert!(lines[1].starts_with("the test took "), "{printed}");
+    assert_eq!(lines.len(), 2, "{printed}");
+}
+
+#[test]
+fn retries_prints_what_each_server_received() {
+    let printed = run(env!("CARGO_BIN_EXE_retries"));
+    let received: Vec<usize> = printed
+        .lines()
+        .filter_map(|line| line.get(32..42)?.trim().parse().ok())
+        .collect();
+    let [cases @ .., budget, no_budget] = received.as_slice() else {
+        panic!("{printed}");
+    };
+    assert_eq!(cases, [3, 2, 2, 1, 1, 2], "{printed}");
+    // The budget starts with 10 retries, and 60 requests add 12.
+    assert!((70..=82).contains(budget), "{printed}");
+    assert_eq!(*no_budget, 240, "{printed}");
+}
+
+#[test]
+fn how_fast_obeys_each_limit() {
+    let printed = run(env!("CARGO_BIN_EXE_how_fast"));
+    let runs: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.contains(" ms"))
+        .collect();
+    assert_eq!(runs.len(), 8, "{printed}");
+    for limited in &runs[1..3] {
+        assert!(limited.ends_with("at most  5 at once"), "{printed}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn body_memory_shows_that_a_collected_body_needs_its_size() {
+    let printed = run(env!("CARGO_BIN_EXE_body_memory"));
+    let last = printed.lines().last().expect("the program should print");
+    let megabytes: Vec<f64> = last
+        .split(" MB")
+        .filter_map(|number| number.trim().parse().ok())
+        .collect();
+    assert!(megabytes[1] > 60.0 && megabytes[2] < 30.0, "{printed}");
+}
+
+#[test]
+fn pictures_are_svg() {
+    for program in [
+        env!("CARGO_BIN_EXE_retries"),
+        env!("CARGO_BIN_EXE_how_fast"),
+        env!("CARGO_BIN_EXE_virtual_time"),
+    ] {
+        let output = Command::new(program)
+            .env("INFLIGHT_PICTURE", "svg")
+            .output();
+        let output = output.expect("the program should start");
+        let picture = String::from_utf8(output.stdout).expect("the picture should be UTF-8");
+        assert!(picture.starts_with("<svg "), "{picture}");
+    }
 }
 
 #[test]
