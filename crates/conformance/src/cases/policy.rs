@@ -49,7 +49,7 @@ async fn redirects_are_followed(context: Context) -> Result {
 
 /// Bytes of a Location that are not UTF-8 are percent-encoded, as in browsers.
 #[apply(case!)]
-#[needs(opaque_response_headers)]
+#[needs(opaque_response_headers, connection_reuse)]
 async fn non_ascii_location_is_percent_encoded(context: Context) -> Result {
     for (location, target) in [
         (&b"/caf\xe9"[..], "/caf%E9"),
@@ -219,6 +219,7 @@ async fn cookies_of_the_jar_are_sent(context: Context) -> Result {
 /// A cookie with bytes outside ASCII is sent unchanged or left out, and the session can send further
 /// requests.
 #[apply(case!)]
+#[needs(connection_reuse)]
 async fn non_ascii_cookies_do_not_break_the_session(context: Context) -> Result {
     let set = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: city=Z\xc3\xbcrich\r\nContent-Length: 0\r\n\r\n";
     let script = Script::new().read_request().send(&set[..]).read_request();
