@@ -21,6 +21,9 @@
 //! - `how_fast`: compares limits on the requests in flight, in total and for each host.
 //! - `body_memory`: compares the memory of a collected body with that of a streamed body.
 //! - `crawler`: follows the links of a site.
+//! - `crawler`: follows the links of a site, politely and up to a limit.
+//! - `jobs`: runs jobs that add jobs.
+//! - `upload`: uploads files, forms and streams.
 //! - `policy`: shows timeouts, limits, redirects, retries and how to close a session.
 //! - `when_to_stop`: ends requests by timeouts, by a deadline, by closing the session, and by Ctrl-C.
 //! - `guard`: refuses to connect to private addresses.
@@ -28,6 +31,7 @@
 //! - `auth_refresh`, `cache`: wrap the client with custom middleware.
 //! - `virtual_time`: tests a function that waits for an hour, in virtual time.
 //! - `aiohttp`: does what common aiohttp code does.
+//! - `virtual_time`: tests a function with long waits in virtual time.
 
 pub mod attempts;
 
