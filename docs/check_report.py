@@ -15,121 +15,16 @@ Without Chromium, the script checks only the tables. With --shots DIR, it writes
 
 import argparse
 import csv
-import json
-import os
 import re
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-from base64 import b64decode
 from html.parser import HTMLParser
 from pathlib import Path
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--remote-debugging-pipe",
-]
+from browser import Browser, find_chromium
+
 errors = []
-
-
-class Browser:
-    """A Chromium process, controlled with the DevTools protocol over two pipes."""
-
-    def __init__(self, program, profile):
-        # Chromium reads commands from descriptor 3 and writes responses to descriptor 4.
-        child_in, self.commands = os.pipe()
-        self.responses, child_out = os.pipe()
-        shell = f'exec "$0" "$@" 3<&{child_in} 4>&{child_out}'
-        self.process = subprocess.Popen(
-            ["bash", "-c", shell, program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(child_in, child_out),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(child_in)
-        os.close(child_out)
-        self.last_id, self.buffer, self.events, self.session = 0, b"", [], None
-
-    def read_message(self):
-        while b"\0" not in self.buffer:
-            chunk = os.read(self.responses, 1 << 16)
-            if not chunk:
-                sys.exit("the browser exited")
-            self.buffer += chunk
-        message, _, self.buffer = self.buffer.partition(b"\0")
-        return json.loads(message)
-
-    def call(self, method, **parameters):
-        self.last_id += 1
-        message = {"id": self.last_id, "method": method, "params": parameters}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.commands, json.dumps(message).encode() + b"\0")
-        while True:
-            response = self.read_message()
-            if response.get("id") == self.last_id:
-                if "error" in response:
-                    sys.exit(f"{method}: {response['error']}")
-                return response["result"]
-            self.events.append(response)
-
-    def wait_for(self, event):
-        while not any(received.get("method") == event for received in self.events):
-            self.events.append(self.read_message())
-
-    def evaluate(self, script):
-        response = self.call("Runtime.evaluate", expression=f"({script})()", returnByValue=True)
-        if "exceptionDetails" in response:
-            sys.exit(f"a script failed in the browser: {response['exceptionDetails']}")
-        return response["result"].get("value")
-
-    def press_key(self, name, code):
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
-
-    def open(self, page):
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-        self.call("Page.navigate", url=page.as_uri())
-        self.wait_for("Page.loadEventFired")
-
-    def set_size(self, width, height, phone=False):
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone)
-
-    def set_color_scheme(self, name):
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
-
-    def save_screenshot(self, path):
-        height = self.evaluate("() => document.documentElement.scrollHeight")
-        width = self.evaluate("() => document.documentElement.clientWidth")
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
-        path.write_bytes(b64decode(data))
-
-    def save_pdf(self, path):
-        path.write_bytes(b64decode(self.call("Page.printToPDF", printBackground=False, preferCSSPageSize=True)["data"]))
-
-    def close(self):
-        os.close(self.commands)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.responses)
-
 
 # Returns for each visible chart: its size, the number of its data points, the number of those without an area,
 # the pairs of labels that overlap, and the labels that are cut off.
@@ -178,14 +73,14 @@ def check_keyboard(browser, charts):
     browser.evaluate("() => { document.activeElement.blur(); window.scrollTo(0, 0); }")
     stops = browser.evaluate("() => document.querySelectorAll('a, summary, [tabindex=\"0\"]').length")
     for _ in range(stops + 5):
-        browser.press_key("Tab", 9)
+        browser.press_key("Tab")
         focus = browser.evaluate(FOCUSED)
         if not focus["isPoint"]:
             continue
         reached.add(focus["chart"])
         if focus["tooltip"] != focus["label"]:
             errors.append(f"{focus['chart']}: the tooltip of {focus['label']!r} is {focus['tooltip']!r}")
-        browser.press_key("ArrowRight", 39)
+        browser.press_key("ArrowRight")
         moved = browser.evaluate(FOCUSED)
         if moved["chart"] != focus["chart"] or moved["tooltip"] != moved["label"]:
             errors.append(f"{focus['chart']}: an arrow key moves the focus to {moved}")
@@ -195,12 +90,10 @@ def check_keyboard(browser, charts):
 
 
 def check_console(browser, page):
+    errors.extend(f"console: {message}" for message in browser.console_messages())
     for event in browser.events:
-        method, parameters = event.get("method"), event.get("params", {})
-        if method in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"):
-            errors.append(f"console: {json.dumps(parameters)[:300]}")
-        if method == "Network.requestWillBeSent":
-            url = parameters["request"]["url"]
+        if event.get("method") == "Network.requestWillBeSent":
+            url = event["params"]["request"]["url"]
             if url != page.as_uri() and not url.startswith(("data:", "about:")):
                 errors.append(f"the page loads {url}")
 
@@ -266,13 +159,6 @@ def check_tables(page, files):
     return len(tables.figures)
 
 
-def find_chromium():
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        if shutil.which(name):
-            return shutil.which(name)
-    return None
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("page", type=Path)
@@ -300,12 +186,12 @@ def main():
 
 
 def check_page(browser, page, shots):
-    browser.open(page)
+    browser.open(page.as_uri())
     checked = 0
     for device, width, height, phone in (("desktop", 1280, 900, False), ("phone", 390, 844, True)):
         browser.set_size(width, height, phone)
         for scheme in ("light", "dark"):
-            browser.set_color_scheme(scheme)
+            browser.set_media(scheme)
             charts = check_charts(browser, f"{device}, {scheme}")
             if shots:
                 shots.mkdir(parents=True, exist_ok=True)
@@ -313,7 +199,7 @@ def check_page(browser, page, shots):
         checked += len(charts)
         check_keyboard(browser, charts)
     browser.set_size(1280, 900)
-    browser.set_color_scheme("light")
+    browser.set_media("light")
     if shots:
         browser.save_pdf(shots / "print.pdf")
     check_console(browser, page)
