@@ -15,6 +15,7 @@
 //! - `failures`: fetches a hundred pages, and prints the errors of the three pages that fail.
 //! - `errors`: causes an error of each kind, and prints its message.
 //! - `event_loop`: fetches a hundred pages on an event loop that the program contains.
+//! - `blocking_page`: fetches pages, one of which makes a blocking call, and measures the duration and a heartbeat.
 //! - `stall`: measures how a blocking call stalls an event loop.
 //! - `axum`: finds a blocking call in a service.
 //! - `retries`: shows which requests a session retries, and what a retry budget saves.
