@@ -10,6 +10,7 @@ The script reports an error for:
 - a picture without a text alternative
 - a link to a missing file or anchor, also between the book and the API docs
 - an error kind that the page of errors does not list
+- generated tabs, or a generated interactive figure, that are not current
 - a README.md or ARCHITECTURE.md that is too long
 - a program in the README that differs from the example, or a row of figures that is not in the book
 """
@@ -21,6 +22,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import figures
+import simulator_check
+import tabs
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -77,9 +80,14 @@ def anchor_text(text, anchor):
     return found.group(1) if found else ""
 
 
+def markdown_files():
+    """Returns the pages, and the tabs that pages include."""
+    return sorted(SOURCE.rglob("*.md")) + sorted(tabs.GENERATED.glob("tabs-*.md"))
+
+
 def check_sources():
-    for page in sorted(SOURCE.rglob("*.md")):
-        text, page_name = page.read_text(), page.relative_to(SOURCE)
+    for page in markdown_files():
+        text, page_name = page.read_text(), page.relative_to(DOCS)
         command = False
         for block in re.finditer(r"^```(\S*)\n(.*?)^```", text, re.S | re.M):
             language, body = block.groups()
@@ -100,8 +108,8 @@ def check_sources():
 def check_outputs():
     """Checks the recorded outputs: docs/outputs.toml lists their commands and programs."""
     known, recorded, used = figures.entries(), figures.records(), set()
-    for page in sorted(SOURCE.rglob("*.md")):
-        text, page_name = page.read_text(), page.relative_to(SOURCE)
+    for page in markdown_files():
+        text, page_name = page.read_text(), page.relative_to(DOCS)
         for include in INCLUDE.finditer(text):
             file = (page.parent / include.group(1)).resolve()
             if DOCS / "output" not in file.parents:
@@ -218,6 +226,7 @@ def check_readme():
 
 check_sources()
 check_outputs()
+errors += tabs.check() + simulator_check.check()
 check_pictures_style()
 check_api_docs()
 check_errors()
