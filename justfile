@@ -193,5 +193,13 @@ site: docs
     cp -r docs/book target/site
     cp -r "${CARGO_TARGET_DIR:-target}/doc" target/site/api
 
+# Options are passed to the script, such as `tutorial/ch01.html` or `--screenshots shots`. Without Chromium, the script
+# checks nothing.
+#
+# Visit every page of the built book in Chromium: check text, contrast, keyboard and search, on a desktop and a phone.
+appearance *OPTIONS: docs
+    python3 docs/simulator_check.py
+    python3 docs/appearance.py {{OPTIONS}}
+
 # Run everything that CI runs.
 ci: lint features test exercises alone swap first-page errors docs deny
