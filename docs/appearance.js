@@ -228,6 +228,15 @@ function focused() {
   };
 }
 
+// Chooses a theme for the next page, as mdBook's menu does.
+function chooseTheme(name) {
+  if (name) {
+    localStorage.setItem("mdbook-theme", name);
+  } else {
+    localStorage.removeItem("mdbook-theme");
+  }
+}
+
 function hasScriptedParts() {
   return document.querySelector(".tabs, .simulator") !== null;
 }
@@ -266,6 +275,15 @@ function focusTab() {
 function focusedTab() {
   const active = document.activeElement;
   return active && active.getAttribute("role") === "tab" ? active.textContent : null;
+}
+
+// Compares the figure of the page with the one that its script draws for the same numbers. mdBook adds line breaks.
+function isStaticFigureCurrent() {
+  const drawn = document.createElement("div");
+  drawn.innerHTML = simulator.figure();
+  const content = root => root.querySelector(".simulator-pictures").innerHTML.trim().replace(/>\s+</g, "><") +
+    root.querySelector(".simulator figcaption").textContent;
+  return content(document) === content(drawn);
 }
 
 function sliders() {

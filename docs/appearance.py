@@ -10,6 +10,7 @@ The script reports an error for:
 - text whose contrast is below 4.5, or below 3 if it is large
 - a link, a tab or a control that the Tab key does not reach, or whose focus is invisible
 - tabs and the interactive figure: without JavaScript, on paper, and with the arrow keys
+- a fault of the same kinds in the themes that are not the default, on two pages
 - a search for "stall" or "timeout" that finds nothing
 
 `docs/appearance.py PAGE...` checks only these pages, such as `tutorial/ch01.html`. With `--screenshots DIR`, the script
@@ -33,6 +34,8 @@ CHECKS = (DOCS / "appearance.js").read_text()
 NOT_PAGES = ("print.html", "toc.html", "404.html")
 VIEWS = (("desktop", 1280, 900, False), ("phone", 390, 844, True))
 SCHEMES = ("light", "dark")
+THEMES = ("rust", "coal", "ayu")
+THEMED_PAGES = ("tutorial/ch01.html", "policy.html")
 SEARCHES = ("stall", "timeout")
 # Some pages of figures have hundreds of links of the same kind.
 MOST_TABS = 150
@@ -115,6 +118,17 @@ class Checker:
             self.error(f"{page}, without JavaScript", message)
         self.browser.call("Emulation.setScriptExecutionDisabled", value=False)
 
+    def check_themes(self):
+        """Checks the themes that a reader can choose instead of the default ones."""
+        for theme in THEMES:
+            for page in THEMED_PAGES:
+                self.visit(page)
+                self.run("chooseTheme", theme)
+                self.visit(page)
+                for message in self.run("visibleFaults"):
+                    self.error(f"{page}, theme {theme}", message)
+        self.run("chooseTheme", None)
+
     def check_tabs(self, pages):
         """Chooses a backend with the arrow keys, and checks that the other pages remember it."""
         visited = []
@@ -141,6 +155,8 @@ class Checker:
         """Moves each slider of the interactive figure with an arrow key."""
         for page in pages:
             self.visit(page)
+            if not self.run("isStaticFigureCurrent"):
+                self.error(page, "the interactive figure without JavaScript differs from the one that the model draws")
             for name in self.run("sliders"):
                 before = self.run("focusSlider", name)
                 self.browser.press_key("ArrowRight")
@@ -159,14 +175,14 @@ class Checker:
             self.browser.set_size(1280, 900)
 
     def check_search(self):
-        for word in SEARCHES:
+        for word, scheme in zip(SEARCHES, SCHEMES, strict=True):
+            self.browser.set_media(scheme)
             self.visit("index.html")
-            found = self.run("search", word)
-            if not found:
+            if not self.run("search", word):
                 self.error("search", f"{word!r} finds nothing")
             for message in self.run("visibleFaults"):
-                self.error(f"search for {word!r}", message)
-        self.report_console("search")
+                self.error(f"search for {word!r}, {scheme}", message)
+            self.report_console(f"search for {word!r}")
 
 
 def check_book(browser, address, options):
@@ -180,6 +196,7 @@ def check_book(browser, address, options):
     tabs = checker.check_tabs(pages)
     checker.check_simulator([page for page in pages if page == "tutorial/ch01.html"])
     if not options.pages:
+        checker.check_themes()
         checker.check_search()
     for error in checker.errors:
         print(error, file=sys.stderr)
