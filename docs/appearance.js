@@ -172,7 +172,7 @@ function visibleFaults() {
     if (size < SMALLEST_FONT - 0.01) {
       add(`the text is ${size.toFixed(1)} pixels large`, element);
     }
-    if (isCut(element, box)) {
+    if (isCut(element, box) || (element.closest("main svg") && node.data.endsWith("…"))) {
       add("the text is cut off", element);
     }
     const fault = contrastFault(element, box, style, size);
@@ -188,7 +188,7 @@ function visibleFaults() {
     }
   }
   for (const cell of document.querySelectorAll("main td")) {
-    if (cell.textContent.length > 80 && cell.clientWidth > 0 && cell.clientWidth < 120) {
+    if (cell.textContent.length > 80 && cell.clientWidth > 0 && cell.clientWidth < 110) {
       messages.push(`the column is narrow: ${describe(cell)}`);
     }
   }
