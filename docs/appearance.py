@@ -46,6 +46,11 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Ignores connections that the browser closes when it opens the next page."""
+
+
 class Checker:
     """Visits pages and collects errors."""
 
@@ -226,7 +231,7 @@ def main():
         sys.exit("docs/book does not exist: run `mdbook build docs`")
     if options.screenshots:
         options.screenshots.mkdir(parents=True, exist_ok=True)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=BOOK))
+    server = QuietServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=BOOK))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(program, profile)
