@@ -194,14 +194,17 @@ impl Waterfall {
 
     pub(crate) fn draw(&self, width: f64) -> Canvas {
         let mut canvas = Canvas::new(width);
-        let left = self.names_width(width);
+        let names = self.names_width();
+        // Phones have no space beside the rows for long names.
+        let names_above = names > width * 0.34;
+        let left = if names_above { 4.0 } else { names };
         let times = self.times().map(|time| units(time, self.unit));
         let x = Scale::containing(times, false, left, width - 4.0);
         let top = self.draw_legend(&mut canvas);
         let mut y = top;
         let mut drawn = Vec::new();
         for group in &self.groups {
-            y = self.draw_group(&mut drawn, group, &x, (left, width), y);
+            y = self.draw_group(&mut drawn, group, &x, (left, width), y, names_above);
         }
         let bottom = y + 4.0;
         self.draw_axis(&mut canvas, &x, (left, width), (top, bottom));
@@ -222,13 +225,13 @@ impl Waterfall {
         })
     }
 
-    /// Returns the width of the column with the names of rows.
-    fn names_width(&self, width: f64) -> f64 {
+    /// Returns the width that a column with the names of all rows needs.
+    fn names_width(&self) -> f64 {
         let rows = self.groups.iter().flat_map(|group| &group.rows);
         let widest = rows.map(|row| text_width(&row.name)).fold(0.0, f64::max);
         match widest {
             0.0 => 4.0,
-            _ => (widest + 10.0).min(width * 0.34),
+            _ => widest + 10.0,
         }
     }
 
@@ -275,6 +278,7 @@ impl Waterfall {
         x: &Scale,
         (left, width): (f64, f64),
         mut y: f64,
+        names_above: bool,
     ) -> f64 {
         y += 6.0;
         for text in wrapped(&group.heading, width) {
@@ -285,9 +289,12 @@ impl Waterfall {
         let labels = y;
         y += group.marks.len() as f64 * LINE + 2.0;
         for row in &group.rows {
-            if !row.name.is_empty() {
-                let name = truncated(&row.name, left - 8.0);
-                drawn.push(label(0.0, y + size.pitch / 2.0 + 4.0, "tick", &name));
+            if names_above && !row.name.is_empty() {
+                y += LINE;
+                let name = truncated(&row.name, width);
+                drawn.push(label(0.0, y - 3.0, "tick", &name));
+            } else if !row.name.is_empty() {
+                drawn.push(label(0.0, y + size.pitch / 2.0 + 4.0, "tick", &row.name));
             }
             drawn.push(row.draw(x, self.unit, y, &size));
             y += size.pitch;
@@ -408,6 +415,19 @@ mod tests {
             end[0] < 350.0 && svg.contains("the deadline of this gather"),
             "{svg}"
         );
+    }
+
+    #[test]
+    fn long_names_are_above_their_rows_on_phones() {
+        let name = "GET: response after two retries";
+        let row = Row::new(name).bar(ms(0), ms(100), DONE);
+        let chart = Waterfall::new("ms").group(Group::new("g").row(row));
+        for (width, beside) in [(720.0, true), (350.0, false)] {
+            let svg = draw(&chart, width);
+            assert!(svg.contains(name), "{svg}");
+            let left = attributes(&svg, "rect", "span", "x")[0];
+            assert_eq!(left > text_width(name), beside, "{width}: {svg}");
+        }
     }
 
     #[test]
