@@ -16,12 +16,12 @@
 //! - `errors`: causes an error of each kind, and prints its message.
 //! - `event_loop`: fetches a hundred pages on an event loop that the program contains.
 //! - `blocking_page`: fetches pages, one of which makes a blocking call, and measures the duration and a heartbeat.
-//! - `stall`: measures how a blocking call stalls an event loop.
-//! - `axum`: finds a blocking call in a service.
 //! - `retries`: shows which requests a session retries, and what a retry budget saves.
 //! - `how_fast`: compares limits on the requests in flight, in total and for each host.
 //! - `body_memory`: compares the memory of a collected body with that of a streamed body.
-//! - `crawler`: follows the links of a site.
+//! - `stall`: records how a call that blocks in one task stops a heartbeat in another task.
+//! - `four_runtimes`: fetches a hundred pages on each of four backends (`just run four_runtimes all-backends`).
+//! - `axum`: finds the line of a blocking call in a service.
 //! - `crawler`: follows the links of a site, politely and up to a limit.
 //! - `jobs`: runs jobs that add jobs.
 //! - `upload`: uploads files, forms and streams.
@@ -40,8 +40,16 @@ use std::sync::Arc;
 
 use inflight::backend::{Fetch, Runtime};
 use inflight::clients::Ureq;
-use inflight::{Error, Session};
+use inflight::{Cell, Error, Session};
 use inflight_charts::Figure;
+
+/// Returns the name of the backend that [`inflight::session`] uses.
+pub fn default_cell() -> Cell {
+    let names = ["tokio", "smol", "async-std", "ureq"];
+    let cells = names.map(|name| name.parse().expect("the name is that of a backend"));
+    let mut compiled = cells.into_iter().filter(|cell: &Cell| cell.is_compiled());
+    compiled.next().expect("a backend is compiled in")
+}
 
 // ANCHOR: clients
 /// Builds a session over ureq, a blocking client. `wrap` turns ureq into an asynchronous client.

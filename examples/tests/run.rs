@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use inflight_examples::default_cell;
 use inflight_origin::Origin;
 
 fn run(program: &str) -> String {
@@ -17,6 +18,19 @@ fn run_with(program: &str, arguments: &[&str]) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     String::from_utf8(output.stdout).expect("the output should be UTF-8")
+}
+
+/// Lets the program draw its picture.
+fn draw(program: &str) -> String {
+    let output = Command::new(program)
+        .env("INFLIGHT_PICTURE", "svg")
+        .output()
+        .expect("the program should start");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let picture = String::from_utf8(output.stdout).expect("the picture should be UTF-8");
+    assert!(picture.starts_with("<svg "), "{picture}");
+    picture
 }
 
 #[test]
@@ -126,37 +140,95 @@ fn upload_sends_files_forms_and_streams() {
     );
 }
 
-#[test]
-fn stall_reports_a_gap_as_long_as_the_blocking_call() {
-    let printed = run(env!("CARGO_BIN_EXE_stall"));
-    let gap = |line: &str| -> u32 {
-        let (_, gap) = line
-            .rsplit_once(": ")
-            .expect("the line should contain a gap");
-        gap.trim_end_matches(" ms")
-            .parse()
-            .expect("the gap should be a number of ms")
-    };
-    let lines: Vec<&str> = printed.lines().collect();
-    // A blocking call of 100 ms stalls the loop for at least 100 ms. The gaps with the other two clients
-    // depend on the machine, so this test does not check them.
-    assert!(gap(lines[1]) >= 100, "{printed}");
-    assert_eq!(lines.len(), 4, "{printed}");
+/// Returns the number before each `ms` of a line.
+fn milliseconds(line: &str) -> Vec<u32> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let numbers = words.windows(2).filter(|pair| pair[1] == "ms");
+    let numbers = numbers.map(|pair| pair[0].parse());
+    numbers
+        .collect::<Result<_, _>>()
+        .expect("the times should be numbers")
 }
 
 #[test]
-fn axum_reports_the_route_whose_handler_blocks() {
+fn stall_reports_a_gap_as_long_as_the_blocking_call() {
+    let printed = run(env!("CARGO_BIN_EXE_stall"));
+    let rows: Vec<&str> = printed.lines().skip(3).collect();
+    let gaps = milliseconds(rows[0]);
+    assert_eq!(gaps.len(), 3, "{printed}");
+    let last = rows.last().expect("there should be rows");
+    assert_eq!(milliseconds(last).len(), 1, "{printed}");
+    // On `threads`, the heartbeat has its own thread.
+    let (count, is_stalled) = match default_cell().runtime() {
+        "threads" => (4, false),
+        _ => (5, true),
+    };
+    assert_eq!(rows.len(), count, "{printed}");
+    // A call of 100 ms stops the only worker for at least 100 ms. The other gaps depend on the machine, so this
+    // test does not check them.
+    assert!(
+        !is_stalled || gaps.iter().all(|gap| *gap >= 100),
+        "{printed}"
+    );
+}
+
+#[test]
+fn stall_draws_a_bar_for_each_call() {
+    let picture = draw(env!("CARGO_BIN_EXE_stall"));
+    let calls = match default_cell().runtime() {
+        "threads" => 4,
+        // Only the settings with one worker can run.
+        "async-std" => 2,
+        _ => 5,
+    };
+    // The legend has two entries.
+    assert_eq!(
+        picture.matches("class=\"span\"").count(),
+        calls + 2,
+        "{picture}"
+    );
+}
+
+#[cfg(feature = "all-backends")]
+#[test]
+fn four_runtimes_prints_a_row_and_the_threads_of_each_backend() {
+    let printed = run(env!("CARGO_BIN_EXE_four_runtimes"));
+    for cell in [
+        "tokio/hyper",
+        "smol/isahc",
+        "async-std/surf",
+        "threads/ureq",
+    ] {
+        let lines = printed.lines().filter(|line| line.starts_with(cell));
+        assert_eq!(lines.count(), 2, "{printed}");
+    }
+    let picture = draw(env!("CARGO_BIN_EXE_four_runtimes"));
+    assert_eq!(picture.matches("class=\"span\"").count(), 4 * 100);
+}
+
+#[test]
+fn axum_reports_the_route_and_the_line_of_a_blocking_call() {
     let printed = run(env!("CARGO_BIN_EXE_axum"));
-    let reports: Vec<&str> = printed
-        .lines()
-        .filter(|line| line.starts_with("GET /reports/{id} (examples/src/bin/axum.rs:"))
-        .collect();
+    let steps: Vec<&str> = printed.split("\n\n").collect();
+    let reports = |step: usize| steps[step].lines().filter(|line| line.starts_with("GET "));
     // The stall while it lasts, and its end.
-    assert_eq!(reports.len(), 2, "{printed}");
-    assert!(reports[0].contains("; futures ready"), "{printed}");
-    assert!(reports[1].contains("; late polls"), "{printed}");
-    let responses = ["page 1", "report 7"].map(|text| printed.lines().any(|line| line == text));
-    assert_eq!(responses, [true, true], "{printed}");
+    let counts = [0, 1, 2, 3].map(|step| reports(step).count());
+    assert_eq!(counts, [0, 2, 2, 0], "{printed}");
+    let is_named =
+        |line: &str| line.starts_with("GET /reports/{id} (examples/src/bin/axum/main.rs:");
+    assert!(reports(1).chain(reports(2)).all(is_named), "{printed}");
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        let place = "count_rows (examples/src/bin/axum/service.rs:";
+        assert_eq!(steps[2].matches(place).count(), 2, "{printed}");
+    }
+}
+
+#[test]
+fn axum_draws_a_bar_for_each_request() {
+    let picture = draw(env!("CARGO_BIN_EXE_axum"));
+    // Two runs with 41 requests. There are at least as many polls.
+    assert!(picture.matches("class=\"span\"").count() >= 2 * 2 * 41);
+    assert!(picture.contains("report after "), "{picture}");
 }
 
 #[test]
