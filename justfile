@@ -7,38 +7,24 @@ default:
 # The first step compiles for about 6 minutes on 2 cores and prints the cost of a blocking call. The
 # second step compiles the experiments, which takes about 10 more minutes. The third step runs them
 # with few rounds, so the intervals are wide. It leaves out measurements with 10,000 requests in
-# flight or more than a thousand threads. criterion measures only some of the contenders: the backends
-# and clients that are compared.
+# flight or more than a thousand threads. In the fourth step, criterion measures the stalled loop and
+# the CPU time of a request. After Ctrl-C, the recipe summarizes what is finished, and
+# `just bench-resume` measures the rest.
 #
-# Measure a blocking call, then run every experiment briefly and print the figures as tables.
+# Measure a blocking call and every backend (about 25 minutes), and print what the measurements answer.
+[no-exit-message]
 bench:
-    @echo "Step 1 of 3: compile and run a small program. Compiling takes about 6 minutes on 2 cores."
-    cargo run --release -p inflight-examples --bin blocking_client
-    @echo "Step 2 of 3: compile the experiments. This takes about 10 minutes on 2 cores."
-    cargo build --release -p inflight-cli -p inflight-lab
-    cargo bench -p inflight-benches --no-run
-    @echo "Step 3 of 3: run the experiments. This takes about 5 minutes."
-    "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --effort quick
-    cargo bench --quiet -p inflight-benches --bench lab
-    @echo
-    cargo bench --quiet -p inflight-benches --bench summary
+    @bash benches/bench.sh quick
 
-# After Ctrl-C, the finished measurements are kept. `just bench-resume` runs the rest.
-#
 # Run every experiment with many rounds, and criterion on every contender (about 90 minutes).
+[no-exit-message]
 bench-full:
-    cargo build --release -p inflight-cli -p inflight-lab
-    cargo bench -p inflight-benches --no-run
-    "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --effort full
-    INFLIGHT_BENCH=full cargo bench --quiet -p inflight-benches --bench lab
-    cargo bench --quiet -p inflight-benches --bench probe
-    @echo
-    cargo bench --quiet -p inflight-benches --bench summary
+    @bash benches/bench.sh full
 
-# Resume the last lab run of today.
+# Resume the last lab run of today, and print what the measurements answer.
+[no-exit-message]
 bench-resume:
-    cargo build --release -p inflight-cli -p inflight-lab
-    "${CARGO_TARGET_DIR:-target}/release/inflight" lab run --resume
+    @bash benches/bench.sh resume
 
 # The book shows the records in docs/records, one file for each machine. This recipe replaces a machine's file with the
 # newest records in target/lab: `just bench-keep amd-epyc-2-cores`.
@@ -56,10 +42,9 @@ lab-report:
 
 # Write a machine's records from docs/records into the book: the tables by cell, and the page of all figures.
 bench-figures MACHINE:
-    cargo bench -p inflight-benches --bench summary -- \
-        --records {{justfile_directory()}}/docs/records/{{MACHINE}}.csv \
-        --markdown {{justfile_directory()}}/docs/src/figures.md \
-        --markdown {{justfile_directory()}}/docs/src/figures-all.md
+    cargo build --release -p inflight-cli
+    "${CARGO_TARGET_DIR:-target}/release/inflight" lab summary \
+        --records docs/records/{{MACHINE}}.csv --markdown docs/src/figures.md --markdown docs/src/figures-all.md
 
 # Prepare the optional contenders of the lab (aiohttp, requests, net/http, curl, wrk) and list the available ones.
 peers:

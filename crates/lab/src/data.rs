@@ -229,6 +229,7 @@ mod tests {
             unit: "ms".into(),
             answered: 1,
             discard_reason: String::new(),
+            other_cores: None,
         }
     }
 

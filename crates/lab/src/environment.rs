@@ -5,7 +5,7 @@ use std::fs;
 use inflight::Cell;
 
 use crate::peers;
-use crate::record::Environment;
+use crate::record::{self, Environment};
 use crate::worker::measure::SystemCallCounter;
 
 mod built {
@@ -36,7 +36,7 @@ const PACKAGES: [&str; 14] = [
 ];
 
 /// Keys whose values change from run to run. They are recorded, but [`are_comparable`] ignores them.
-const VOLATILE: [&str; 2] = ["load average", "pinned"];
+const VOLATILE: [&str; 3] = ["load average", "pinned", record::END];
 
 /// Returns the current environment.
 pub fn current() -> Environment {

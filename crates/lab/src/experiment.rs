@@ -199,10 +199,9 @@ impl Experiment {
     }
 
     /// Returns the requirement that this machine does not meet, if there is one.
-    pub fn missing_requirement(&self) -> Option<&'static str> {
+    pub fn missing_requirement(&self) -> Option<String> {
         let needs_counter = self.execution.requires == Some(Requirement::SystemCallCounter);
-        let is_missing = needs_counter && SystemCallCounter::find().is_none();
-        is_missing.then_some("needs perf with permission to read tracepoints, or strace")
+        needs_counter.then(SystemCallCounter::missing).flatten()
     }
 
     /// Returns the metrics that a worker reports.

@@ -8,10 +8,11 @@
 //!   process that measures one contender. `worker` has the code of workers, and `worker_loop` their main
 //!   loop. `peers` are contenders in other languages. `process` starts workers and the origin, which is the
 //!   test server.
-//! - `runner` measures one contender after the other, `environment` describes the machine, and `record`
-//!   reads and writes the results.
+//! - `runner` measures one contender after the other, `environment` describes the machine, `machine_load`
+//!   measures the load by other programs, and `record` reads and writes the results.
 //! - `data` groups records, `stats` and `factors` evaluate them, and `cmp` compares two runs.
-//! - `report` renders the report. `text` formats numbers, and `markdown` formats tables.
+//! - `report` renders the report, and `summary` the sentences and the tables in which `just bench` ends. `text`
+//!   formats numbers, and `markdown` formats tables.
 
 pub mod cmp;
 pub mod data;
@@ -19,6 +20,7 @@ pub mod environment;
 pub mod experiment;
 pub mod experiments;
 pub mod factors;
+pub mod machine_load;
 pub mod markdown;
 pub mod peers;
 pub mod process;
@@ -26,6 +28,7 @@ pub mod record;
 pub mod report;
 pub mod runner;
 pub mod stats;
+pub mod summary;
 pub mod text;
 pub mod worker;
 pub mod worker_loop;

@@ -16,7 +16,7 @@
 //! | `curl --parallel` | the curl program with N URLs | each turn includes its start and its connections; at most 300 transfers at once |
 //! | `wrk` | an upper bound: one thread, for one second | wrk checks only the statuses; the peer checks one body and the total number of bytes |
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -28,8 +28,8 @@ pub struct Peer {
     pub name: &'static str,
     /// The program, relative to the folder of the peers.
     program: Program,
-    /// How to install the peer, for error messages.
-    install_hint: &'static str,
+    /// The tools that it needs.
+    tools: &'static [Tool],
 }
 
 #[derive(Debug)]
@@ -39,6 +39,20 @@ enum Program {
     /// An executable.
     Binary(&'static str),
 }
+
+/// A program on the PATH.
+#[derive(Debug)]
+struct Tool {
+    /// The name of the program.
+    name: &'static str,
+    /// The Debian packages that contain it.
+    package: &'static str,
+}
+
+const PYTHON: Tool = Tool {
+    name: "python3",
+    package: "python3 python3-venv",
+};
 
 /// The peer `aiohttp`: `asyncio.gather` with one `ClientSession`.
 pub const AIOHTTP: &str = "aiohttp";
@@ -58,27 +72,42 @@ static PEERS: [Peer; 5] = [
     Peer {
         name: AIOHTTP,
         program: Program::Python("aiohttp_gather"),
-        install_hint: "install Python 3, then `just peers`",
+        tools: &[PYTHON],
     },
     Peer {
         name: REQUESTS,
         program: Program::Python("requests_in_async"),
-        install_hint: "install Python 3, then `just peers`",
+        tools: &[PYTHON],
     },
     Peer {
         name: GO,
         program: Program::Binary("go-net-http"),
-        install_hint: "install Go, then `just peers`",
+        tools: &[Tool {
+            name: "go",
+            package: "golang",
+        }],
     },
     Peer {
         name: CURL,
         program: Program::Python("curl_parallel"),
-        install_hint: "install Python 3 and curl, then `just peers`",
+        tools: &[
+            PYTHON,
+            Tool {
+                name: "curl",
+                package: "curl",
+            },
+        ],
     },
     Peer {
         name: WRK,
         program: Program::Python("wrk_ceiling"),
-        install_hint: "install Python 3 and wrk, then `just peers`",
+        tools: &[
+            PYTHON,
+            Tool {
+                name: "wrk",
+                package: "wrk",
+            },
+        ],
     },
 ];
 
@@ -108,7 +137,8 @@ impl Peer {
     /// If the peer is not installed. The message explains how to install it.
     pub fn worker_command(&self, work: &[String], origin: &str) -> Result<Vec<OsString>, String> {
         self.version()?;
-        let mut line = self.command_line().ok_or_else(|| self.missing())?;
+        let folder = folder().ok_or("it is not prepared: run `just peers`")?;
+        let mut line = self.command_line(folder);
         line.extend(work.iter().map(OsString::from));
         line.extend(["--origin".into(), origin.into()]);
         Ok(line)
@@ -118,37 +148,65 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// If the peer is not installed or does not run. The message explains how to install it.
+    /// If the peer is not installed or does not run. The message says what is missing and how to install it.
     pub fn version(&self) -> Result<String, String> {
-        static VERSIONS: OnceLock<Vec<Option<String>>> = OnceLock::new();
+        static VERSIONS: OnceLock<Vec<Result<String, String>>> = OnceLock::new();
         // Starting the programs is slow, so the versions are cached.
         let versions = VERSIONS.get_or_init(|| PEERS.iter().map(Self::query_version).collect());
         let mut found = PEERS.iter().zip(versions);
-        found
-            .find(|(peer, _)| peer.name == self.name)
-            .and_then(|(_, version)| version.clone())
-            .ok_or_else(|| self.missing())
+        match found.find(|(peer, _)| peer.name == self.name) {
+            Some((_, version)) => version.clone(),
+            None => Err(format!("there is no peer {:?}", self.name)),
+        }
     }
 
-    fn missing(&self) -> String {
-        format!("not present: {}", self.install_hint)
+    fn query_version(&self) -> Result<String, String> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let line = folder().map(|folder| self.command_line(folder));
+        let program = line.as_deref().and_then(<[OsString]>::split_first);
+        let Some((program, args)) = program.filter(|(program, _)| Path::new(program).exists())
+        else {
+            return Err(self.unprepared(&path));
+        };
+        let failed = |reason: &str| {
+            self.absent_tools(&path)
+                .unwrap_or_else(|| format!("it does not run ({reason}): run `just peers` again"))
+        };
+        let output = Command::new(program).args(args).arg("--version").output();
+        let output = output.map_err(|error| failed(&error.to_string()))?;
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(failed(stderr.lines().next_back().unwrap_or("no message")));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    fn query_version(&self) -> Option<String> {
-        let line = self.command_line()?;
-        let (program, args) = line.split_first()?;
-        let output = Command::new(program)
-            .args(args)
-            .arg("--version")
-            .output()
-            .ok()
-            .filter(|output| output.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    /// Explains how to prepare the peer, which `just peers` has not done.
+    fn unprepared(&self, path: &OsStr) -> String {
+        match self.absent_tools(path) {
+            Some(absent) => format!("{absent}; then run `just peers`"),
+            None => "it is not prepared: run `just peers`".to_owned(),
+        }
     }
 
-    fn command_line(&self) -> Option<Vec<OsString>> {
-        let folder = folder()?;
-        Some(match self.program {
+    /// Names the tools that are not on the PATH, and their packages. Returns `None` if there are none.
+    fn absent_tools(&self, path: &OsStr) -> Option<String> {
+        let absent: Vec<&Tool> = self
+            .tools
+            .iter()
+            .filter(|tool| !is_on_path(tool.name, path))
+            .collect();
+        let join = |parts: Vec<&str>, separator| parts.join(separator);
+        let names = join(absent.iter().map(|tool| tool.name).collect(), " and ");
+        let packages = join(absent.iter().map(|tool| tool.package).collect(), " ");
+        let verb = if absent.len() == 1 { "is" } else { "are" };
+        (!absent.is_empty()).then(|| {
+            format!("{names} {verb} not on the PATH: on Debian, apt-get install {packages}")
+        })
+    }
+
+    fn command_line(&self, folder: &Path) -> Vec<OsString> {
+        match self.program {
             Program::Binary(name) => vec![folder.join("bin").join(name).into()],
             Program::Python(module) => vec![
                 folder.join("venv/bin/python").into(),
@@ -156,7 +214,7 @@ impl Peer {
                 "-B".into(),
                 folder.join(format!("src/python/{module}.py")).into(),
             ],
-        })
+        }
     }
 }
 
@@ -172,4 +230,51 @@ fn folder() -> Option<&'static Path> {
         folders.find(|folder| folder.join("src/setup.sh").exists())
     };
     FOLDER.get_or_init(find).as_deref()
+}
+
+/// Returns whether a folder of `path`, which has the form of the environment variable PATH, contains the program.
+pub(crate) fn is_on_path(program: &str, path: &OsStr) -> bool {
+    let program = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    std::env::split_paths(path).any(|folder| folder.join(&program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn exactly_the_missing_tools_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let tools = ["python3", "go", "curl", "wrk"];
+        for missing in tools {
+            for tool in tools {
+                fs::write(folder.path().join(tool), "").unwrap();
+            }
+            fs::remove_file(folder.path().join(missing)).unwrap();
+            for peer in all() {
+                let is_needed = peer.tools.iter().any(|tool| tool.name == missing);
+                let message = peer.unprepared(folder.path().as_os_str());
+                let named: Vec<&str> = tools
+                    .into_iter()
+                    .filter(|tool| message.contains(&format!("{tool} is not on the PATH")))
+                    .collect();
+                let expected = if is_needed { vec![missing] } else { Vec::new() };
+                assert_eq!(named, expected, "{}: {message}", peer.name);
+                assert_eq!(message.contains("apt-get"), is_needed, "{message}");
+                assert!(message.ends_with("run `just peers`"), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_missing_tools_are_named_together() {
+        let wrk = find(WRK).unwrap().unprepared(OsStr::new("/nonexistent"));
+        assert_eq!(
+            wrk,
+            "python3 and wrk are not on the PATH: on Debian, apt-get install python3 python3-venv wrk; then run \
+             `just peers`"
+        );
+    }
 }

@@ -49,11 +49,13 @@ impl CommandLines {
             return peer.worker_command(&work, &config.origin);
         }
         if let Some(reason) = experiment.missing_requirement() {
-            return Err(reason.to_owned());
+            return Err(reason);
         }
         let mut line = match experiment.execution.requires {
             Some(Requirement::CountingAllocator) => {
-                let missing = format!("needs {COUNTING_WORKER} in the folder of this program");
+                let missing = format!(
+                    "there is no {COUNTING_WORKER} in the folder of this program: run `cargo build --release -p inflight-lab`"
+                );
                 self.counting.clone().ok_or(missing)?
             }
             _ => self.worker.clone(),
@@ -128,6 +130,11 @@ impl OriginProcess {
         &self.base
     }
 
+    /// Returns the ID of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// Resets the origin's statistics.
     ///
     /// # Errors
@@ -176,6 +183,11 @@ impl Worker {
     /// If the process does not start.
     pub fn start(command_line: &[OsString]) -> io::Result<Self> {
         Process::start(command_line).map(Self)
+    }
+
+    /// Returns the ID of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.child.id()
     }
 
     /// Runs one turn and returns its measurement. Calls `interrupted` regularly.

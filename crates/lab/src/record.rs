@@ -34,6 +34,10 @@ pub struct Row {
     /// Why the turn was discarded, for example because the server was late. Empty if the turn was not
     /// discarded. The CSV column is named `thrown`.
     pub discard_reason: String,
+    /// The number of cores that other programs used during the turn, including the time that the hypervisor took.
+    /// `None` if the system does not report it, and in older records. The CSV column is named `others`.
+    #[serde(default)]
+    pub other_cores: Option<f64>,
 }
 
 /// The environment of a run, by key: `cpu`, `cores`, `kernel`, `rustc`, versions, limits.
@@ -51,6 +55,14 @@ pub struct Run {
 }
 
 const RUN: &str = "run";
+
+/// The key of the comment that ends a run. Its value is [`FINISHED`] or [`INTERRUPTED`]. A run that was killed has
+/// no such comment, and neither have runs of older programs.
+pub const END: &str = "end";
+/// All turns of the run were measured.
+pub const FINISHED: &str = "finished";
+/// Ctrl-C interrupted the run.
+pub const INTERRUPTED: &str = "interrupted";
 
 /// Returns a sentence with the date and the machine of a run. `run` is a [`Run::id`].
 pub fn describe_run(run: &str, environment: &Environment) -> String {
@@ -84,7 +96,7 @@ pub fn write_header(mut out: impl Write, id: &str, environment: &Environment) ->
     writeln!(out, "{}", COLUMNS.join(","))
 }
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "run",
     "experiment",
     "contender",
@@ -96,7 +108,23 @@ const COLUMNS: [&str; 11] = [
     "unit",
     "answered",
     "thrown",
+    "others",
 ];
+
+/// Returns whether a line has the names of the columns. Older records have no column `others`.
+fn is_header(line: &str) -> bool {
+    let without_others = &COLUMNS[..COLUMNS.len() - 1];
+    line == COLUMNS.join(",") || line == without_others.join(",")
+}
+
+/// Adds a line to the description of the last run in a file.
+///
+/// # Errors
+///
+/// If writing fails.
+pub fn write_comment(mut out: impl Write, key: &str, value: &str) -> io::Result<()> {
+    writeln!(out, "# {key}: {value}")
+}
 
 /// Writes rows, without the header line.
 ///
@@ -141,7 +169,7 @@ pub fn read(mut from: impl Read) -> io::Result<Vec<Run>> {
             }
             continue;
         }
-        if line.is_empty() || line == COLUMNS.join(",") {
+        if line.is_empty() || is_header(line) {
             continue;
         }
         let mut reader = csv::ReaderBuilder::new()
@@ -177,6 +205,7 @@ mod tests {
             unit: "ms".into(),
             answered: 100,
             discard_reason: String::new(),
+            other_cores: Some(0.25),
         }
     }
 
@@ -193,6 +222,15 @@ mod tests {
         assert_eq!(runs[0].rows, [row(1.5), row(0.1 + 0.2)]);
         assert_eq!(runs[0].environment["cpu"], "two lines");
         assert_eq!((runs[1].id.as_str(), runs[1].rows.len()), ("later", 0));
+    }
+
+    #[test]
+    fn records_without_the_load_of_the_machine_can_be_read() {
+        let old = "# run: r\nrun,experiment,contender,x,round,turn,metric,value,unit,answered,thrown\n\
+                   r,pages,a,100,1,2,time,1.5,ms,100,\n";
+        let runs = read(old.as_bytes()).unwrap();
+        assert_eq!(runs[0].rows.len(), 1);
+        assert_eq!(runs[0].rows[0].other_cores, None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ Examples:
   inflight lab list
   inflight lab run gather blocking --effort quick
   inflight lab run --effort full
+  inflight lab summary
   inflight lab report
   inflight lab cmp before.csv after.csv")]
 pub(crate) struct Lab {
@@ -27,6 +28,7 @@ pub(crate) enum LabCommand {
     /// List the experiments: the question, the measurements and the rounds of each
     List,
     Run(Run),
+    Summary(Summary),
     Report(Report),
     Cmp(Cmp),
     /// Run the worker process of a measurement
@@ -84,6 +86,38 @@ pub(crate) struct Run {
     /// Whether to show progress on standard error; auto shows it if standard error is a terminal
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     pub(crate) progress: When,
+}
+
+/// Print what a run answers and its tables
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight lab summary
+  inflight lab summary --records target/lab/2026-11-25-amd-epyc-2-cores.csv@2026-11-25T02
+
+The summary starts with three sentences: what a blocking call cost, which cell cost least and by
+how much, and what the run cannot tell. A cell is a runtime with a client, such as tokio/hyper. The
+tables mark the best figures, the figures that the run cannot tell from the best ones, and the
+figures that were measured while the machine was busy. OUT receives all figures as Markdown. In a FILE
+of --markdown, the text between `<!-- bench:begin NAME -->` and `<!-- bench:end NAME -->` is replaced
+with the part NAME: answer, stalls, costs, cells, ratios or everything.")]
+pub(crate) struct Summary {
+    /// The file of records, and the run whose ID starts with RUN [default: the newest file in
+    /// target/lab, and the last run of each experiment]
+    #[arg(long, value_name = "FILE[@RUN]")]
+    pub(crate) records: Option<String>,
+
+    /// Use only the last run in the file
+    #[arg(long)]
+    pub(crate) last_run: bool,
+
+    /// Write all figures to OUT [default: target/lab/NAME-OF-RECORDS.md, or nothing with --markdown]
+    #[arg(long, value_name = "OUT")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Replace the tables in this Markdown file; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Vec<PathBuf>,
 }
 
 /// The default path of a report.

@@ -6,6 +6,7 @@ mod list;
 mod read;
 mod report;
 mod run;
+mod summary;
 
 use std::io::{stdin, stdout};
 
@@ -19,6 +20,7 @@ pub(crate) fn run(lab: args::Lab) -> Result<ExitStatus, CliError> {
         LabCommand::List => list::run(),
         LabCommand::Run(run) => run::run(run),
         LabCommand::Report(report) => report::run(report),
+        LabCommand::Summary(summary) => summary::run(summary),
         LabCommand::Cmp(cmp) => cmp::run(&cmp),
         LabCommand::Worker(config) => {
             worker_loop::serve(&config.into(), stdin().lock(), stdout().lock())

@@ -32,6 +32,17 @@ pub(super) fn record_files() -> Result<Vec<PathBuf>, CliError> {
     Ok(files)
 }
 
+/// Returns the most recently modified `.csv` file in the default folder of records.
+pub(super) fn newest_file() -> Result<PathBuf, CliError> {
+    let modified = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let newest = record_files()?.into_iter().max_by_key(modified);
+    newest.ok_or_else(|| {
+        CliError::usage(format_args!(
+            "{FOLDER} has no records; create records with `inflight lab run`, or name a file with --records"
+        ))
+    })
+}
+
 /// Reads all runs of `FILE`. For `FILE@RUN`, reads only the run whose ID starts with `RUN`.
 pub(super) fn read_file_at_run(name: &str) -> Result<Vec<Run>, CliError> {
     if Path::new(name).exists() {

@@ -66,7 +66,7 @@ pub(super) fn run(args: args::Report) -> Result<ExitStatus, CliError> {
     Ok(ExitStatus::Success)
 }
 
-fn write(path: &Path, page: &str) -> Result<(), CliError> {
+pub(super) fn write(path: &Path, page: &str) -> Result<(), CliError> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

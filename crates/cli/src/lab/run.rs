@@ -6,7 +6,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use inflight_lab::experiment::Effort;
+use inflight_lab::experiment::{Effort, Experiment};
+use inflight_lab::machine_load::{self, BUSY_CORES};
 use inflight_lab::process::{COUNTING_WORKER, CommandLines};
 use inflight_lab::runner::{self, Event, Outcome, Records, ResumeError, RunConfig};
 
@@ -17,6 +18,9 @@ use crate::signal::Interrupt;
 
 /// The default folder of records. It is part of the build's output, so `cargo clean` deletes it.
 pub(super) const FOLDER: &str = "target/lab";
+
+/// How long the load of the machine is measured before a run.
+const LOAD_SAMPLE: Duration = Duration::from_secs(1);
 
 /// The number of steps of the progress bar.
 const STEPS: f64 = 1000.0;
@@ -35,6 +39,12 @@ pub(super) fn run(args: args::Run) -> Result<ExitStatus, CliError> {
         print_to_stderr("this is a debug build: its measurements do not apply to a release build");
     }
     let interrupt = Interrupt::listen()?;
+    if let Some(cores) = machine_load::other_cores(LOAD_SAMPLE).filter(|cores| *cores >= BUSY_CORES)
+    {
+        print_to_stderr(format_args!(
+            "warning: the machine is busy: other programs use {cores:.1} cores; the measurements will be marked"
+        ));
+    }
     let progress = Progress::start(args.progress, Unit::Steps);
     progress.set_total(STEPS as u64);
     let interrupted = || interrupt.is_received();
@@ -123,10 +133,23 @@ fn show_event(progress: &Progress, event: &Event<'_>) {
             "{}: {} failed at {} and is skipped there: {}",
             failed.experiment, failed.contender, failed.x, failed.reason
         )),
-        Event::Unavailable { name, reason } => {
-            print_line(format!("{name} is not measured: {reason}"))
-        }
+        Event::Unavailable { name, reason } => print_line(format!(
+            "{name}{} is left out: {reason}",
+            experiments_of_peer(name)
+        )),
         _ => {}
+    }
+}
+
+/// Returns the experiments that a peer takes part in, such as ` (in gather and overhead)`. A name that is not a peer is
+/// an experiment.
+fn experiments_of_peer(name: &str) -> String {
+    let takes_part = |experiment: &&Experiment| experiment.peer_arguments(name).is_some();
+    let experiments = inflight_lab::experiments::all().iter().filter(takes_part);
+    let names: Vec<&str> = experiments.map(|experiment| experiment.name).collect();
+    match &*names {
+        [] => String::new(),
+        names => format!(" (in {})", names.join(", ")),
     }
 }
 
@@ -154,7 +177,21 @@ fn summary(outcome: &Outcome, path: &Path) -> String {
     }
     if !outcome.unavailable.is_empty() {
         let names: Vec<&str> = outcome.unavailable.keys().map(String::as_str).collect();
-        let _ = writeln!(text, "not available and not measured: {}", names.join(", "));
+        let _ = writeln!(
+            text,
+            "left out, see the reasons above: {}",
+            names.join(", ")
+        );
+    }
+    if let Some(cores) = outcome
+        .load
+        .other_cores()
+        .filter(|cores| *cores >= BUSY_CORES)
+    {
+        let _ = writeln!(
+            text,
+            "the machine was busy: other programs used {cores:.1} cores on average"
+        );
     }
     if outcome.interrupted {
         text.push_str("interrupted: continue with `inflight lab run --resume`\n");

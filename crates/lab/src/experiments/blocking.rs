@@ -6,7 +6,7 @@ use crate::peers;
 use crate::worker::stall::StallBenchmark;
 use crate::worker::{Benchmark, Failure, WorkerConfig};
 
-const DELAY_MS: u64 = 100;
+pub(super) const DELAY_MS: u64 = 100;
 
 /// The largest gap of a heartbeat, which is a task that wakes every millisecond. A large gap shows that the
 /// event loop was stalled.

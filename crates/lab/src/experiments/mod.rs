@@ -18,6 +18,19 @@ mod threads;
 
 use crate::experiment::Experiment;
 
+/// A blocking call on one worker thread: the metric `gap`, with contenders such as `tokio: inline`.
+pub(crate) const BLOCKING: &Experiment = &blocking::EXPERIMENT;
+/// The delay of the page that [`BLOCKING`] fetches, in milliseconds.
+pub(crate) const BLOCKING_DELAY_MS: u64 = blocking::DELAY_MS;
+/// Many pages at once: the metric `wall`.
+pub(crate) const GATHER: &Experiment = &gather::EXPERIMENT;
+/// The cost of a request: the metrics `cpu` and [`REQUEST_RATE`].
+pub(crate) const OVERHEAD: &Experiment = &overhead::EXPERIMENT;
+/// The metric of [`OVERHEAD`] for the throughput.
+pub(crate) const REQUEST_RATE: &str = overhead::RATE;
+/// Thousands of pages in flight: the metrics `wall` and `memory`.
+pub(crate) const THREADS: &Experiment = &threads::EXPERIMENT;
+
 /// The experiments, in the order in which they run and in which the report shows them.
 static ALL: &[Experiment] = &[
     gather::EXPERIMENT,

@@ -41,6 +41,9 @@ const HYPER_UTIL_GATHER_ON: &str = "hyper-util, gather.on";
 /// A session whose requests have a probe label, while a probe runs.
 const PROBED: &str = "tokio/hyper, probed";
 
+/// The metric of the throughput.
+pub(super) const RATE: &str = "rate";
+
 /// The suffix of contenders whose requests run on the thread that calls `block_on`, as in
 /// `#[tokio::main]`. All other contenders run their requests in a task on the runtime's worker thread.
 const FROM_BLOCK_ON: &str = ", block_on";
@@ -52,7 +55,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     variable: None,
     metrics: &[
         Metric::new("cpu", "CPU time of the client for each request", "us"),
-        Metric::new("rate", "requests per second", "1/s").higher_is_better(),
+        Metric::new(RATE, "requests per second", "1/s").higher_is_better(),
     ],
     verification: "status and length of every response",
     programs,
@@ -171,7 +174,7 @@ pub(super) fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
         let requests = params.iterations.max(1) as f64;
         let metrics = [
             ("cpu", meter.cpu_ms() * 1e3 / requests),
-            ("rate", requests / meter.wall_ms() * 1e3),
+            (RATE, requests / meter.wall_ms() * 1e3),
         ];
         if answered != params.iterations {
             return Err(format!("{answered} of {} requests succeeded", params.iterations).into());

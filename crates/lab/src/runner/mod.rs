@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::environment;
 use crate::experiment::{Contender, Effort, Experiment, Plan, ProcessLifetime, ROUNDS_PER_PROCESS};
+use crate::machine_load::LoadMeter;
 use crate::process::{CommandLines, MeasureError, OriginProcess, Worker};
 use crate::record::{Environment, Row};
 use crate::worker::{Measurement, Parameters, WorkerConfig};
@@ -177,6 +178,29 @@ pub struct Outcome {
     pub unavailable: BTreeMap<String, String>,
     /// Whether the run was interrupted. Finished turns are recorded.
     pub interrupted: bool,
+    /// The load of the machine by other programs.
+    pub load: MachineLoad,
+}
+
+/// The load of the machine by other programs during the turns of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MachineLoad {
+    /// The time of all turns for which the load is known, in seconds.
+    seconds: f64,
+    /// The time that other programs used, in seconds of one core.
+    core_seconds: f64,
+}
+
+impl MachineLoad {
+    fn add(&mut self, took: Duration, other_cores: f64) {
+        self.seconds += took.as_secs_f64();
+        self.core_seconds += took.as_secs_f64() * other_cores;
+    }
+
+    /// Returns the number of cores that other programs used on average, or `None` if it is unknown.
+    pub fn other_cores(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| (self.core_seconds / self.seconds).max(0.0))
+    }
 }
 
 /// Runs the experiments of a configuration, or the rest of a resumed run, and appends the records to a file.
@@ -347,6 +371,7 @@ impl<'a> Runner<'a> {
             Err(StopReason::Interrupted) => self.outcome.interrupted = true,
             Err(StopReason::Failed(error)) => return Err(error),
         }
+        self.file.end(self.outcome.interrupted)?;
         Ok(self.outcome)
     }
 
@@ -450,14 +475,10 @@ impl<'a> Runner<'a> {
                 continue;
             }
             match self.run_turn(experiment, contender, x, origin) {
-                Ok((measurement, violation)) => {
-                    let rows = self.rows(
-                        experiment,
-                        contender.definition,
-                        &measurement,
-                        (x, round, *turn),
-                    );
-                    turns.push((rows, violation));
+                Ok(done) => {
+                    let rows =
+                        self.rows(experiment, contender.definition, &done, (x, round, *turn));
+                    turns.push((rows, done.violation));
                 }
                 Err(TurnError::Interrupted) => {
                     stop_reason = Some(StopReason::Interrupted);
@@ -516,15 +537,14 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Runs one turn. Returns the measurement and, if the origin violated a bound, the reason to discard
-    /// the turn.
+    /// Runs one turn.
     fn run_turn(
         &mut self,
         experiment: &Experiment,
         contender: &mut ActiveContender<'_>,
         x: f64,
         origin: &OriginProcess,
-    ) -> Result<(Measurement, Option<String>), TurnError> {
+    ) -> Result<FinishedTurn, TurnError> {
         if (self.interrupted)() {
             return Err(TurnError::Interrupted);
         }
@@ -551,10 +571,15 @@ impl<'a> Runner<'a> {
             }
         };
         origin.reset().map_err(TurnError::Origin)?;
+        let load = LoadMeter::start(&[worker.id(), origin.id()]);
         let started = Instant::now();
         let mut measurement =
             worker.measure(Parameters { x, iterations }, TIMEOUT, self.interrupted)?;
         let took = started.elapsed();
+        let other_cores = load.and_then(|load| load.other_cores());
+        if let Some(other_cores) = other_cores {
+            self.outcome.load.add(took, other_cores);
+        }
         let stats = origin.stats().map_err(TurnError::Origin)?;
         for (name, compute) in experiment.execution.origin_metrics {
             let value = compute(&stats, &measurement.metrics);
@@ -565,14 +590,22 @@ impl<'a> Runner<'a> {
         }
         validation::check_measurement(experiment, &measurement, &stats)
             .map_err(TurnError::Failed)?;
-        Ok((measurement, self.config.bounds.violation(&stats, took)))
+        Ok(FinishedTurn {
+            measurement,
+            violation: self.config.bounds.violation(&stats, took),
+            other_cores,
+        })
     }
 
     fn rows(
         &self,
         experiment: &Experiment,
         contender: &Contender,
-        measurement: &Measurement,
+        FinishedTurn {
+            measurement,
+            other_cores,
+            ..
+        }: &FinishedTurn,
         (x, round, turn): (f64, u32, u32),
     ) -> Vec<Row> {
         let mut rows = Vec::new();
@@ -592,6 +625,7 @@ impl<'a> Runner<'a> {
                 unit: metric.unit.to_owned(),
                 answered: measurement.answered,
                 discard_reason: String::new(),
+                other_cores: *other_cores,
             });
         }
         rows
@@ -611,6 +645,15 @@ impl<'a> Runner<'a> {
             remaining: clock.started.elapsed().mul_f64(remaining / finished),
         }));
     }
+}
+
+/// A turn that has a measurement.
+struct FinishedTurn {
+    measurement: Measurement,
+    /// The bound that the origin violated, if it violated one. The turn is then discarded.
+    violation: Option<String>,
+    /// [`Row::other_cores`].
+    other_cores: Option<f64>,
 }
 
 /// The reason why a turn has no measurement.

@@ -135,6 +135,16 @@ impl RecordFile {
         self.done.contains(turn)
     }
 
+    /// Records whether the run finished or was interrupted.
+    pub(super) fn end(&mut self, is_interrupted: bool) -> io::Result<()> {
+        let end = if is_interrupted {
+            record::INTERRUPTED
+        } else {
+            record::FINISHED
+        };
+        record::write_comment(&mut self.out, record::END, end)
+    }
+
     /// Appends rows with one call, so that an interruption does not cut a line.
     pub(super) fn append(&mut self, rows: &[Row]) -> io::Result<()> {
         let mut lines = Vec::new();

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::Failure;
+use crate::peers;
 
 /// Measures the wall time and the CPU time since its creation.
 pub(crate) struct Meter {
@@ -108,6 +109,16 @@ impl SystemCallCounter {
         })
     }
 
+    /// Explains why neither perf nor strace works. Returns `None` if one of them works.
+    pub(crate) fn missing() -> Option<String> {
+        if Self::find().is_some() {
+            return None;
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let [perf, strace] = ["perf", "strace"].map(|tool| peers::is_on_path(tool, &path));
+        Some(explain_missing_counter(cfg!(target_os = "linux"), perf, strace).to_owned())
+    }
+
     fn works(self) -> bool {
         let mut command = match self {
             Self::Perf => {
@@ -123,6 +134,24 @@ impl SystemCallCounter {
         };
         command.stdout(Stdio::null()).stderr(Stdio::null());
         cfg!(target_os = "linux") && command.status().is_ok_and(|status| status.success())
+    }
+}
+
+/// Explains why no program counts system calls. `has_perf` and `has_strace` are whether these programs are on the PATH.
+fn explain_missing_counter(is_linux: bool, has_perf: bool, has_strace: bool) -> &'static str {
+    match (is_linux, has_perf, has_strace) {
+        (false, ..) => "only Linux lets perf and strace count system calls",
+        (_, false, false) => {
+            "neither perf nor strace is on the PATH: on Debian, apt-get install strace"
+        }
+        (_, true, false) => {
+            "perf is not allowed to read tracepoints, which usually only root may do, and strace is not on the PATH: \
+             on Debian, apt-get install strace"
+        }
+        (_, false, true) => "strace does not run, and perf is not on the PATH",
+        (_, true, true) => {
+            "perf is not allowed to read tracepoints, which usually only root may do, and strace does not run"
+        }
     }
 }
 
@@ -293,6 +322,24 @@ mod tests {
         );
         assert_eq!(strace_counts(""), None);
         assert_eq!(strace_counts("strace: no table"), None);
+    }
+
+    #[test]
+    fn a_tool_is_called_missing_only_if_it_is_missing() {
+        for (has_perf, has_strace) in [(false, false), (true, false), (false, true), (true, true)] {
+            let reason = explain_missing_counter(true, has_perf, has_strace);
+            let says_missing = |tool: &str| {
+                reason.contains(&format!("{tool} is not on the PATH"))
+                    || reason.contains("neither perf nor strace is on the PATH")
+            };
+            assert_eq!(says_missing("perf"), !has_perf, "{reason}");
+            assert_eq!(says_missing("strace"), !has_strace, "{reason}");
+            assert_eq!(
+                reason.contains("apt-get install strace"),
+                !has_strace,
+                "{reason}"
+            );
+        }
     }
 
     #[test]

@@ -214,6 +214,7 @@ impl RecordBuilder {
             unit: metric.1.into(),
             answered: 1,
             discard_reason: String::new(),
+            other_cores: None,
         });
     }
 
