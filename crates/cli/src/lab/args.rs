@@ -28,7 +28,7 @@ pub(crate) enum LabCommand {
     /// List the experiments: the question, the measurements and the rounds of each
     List,
     Run(Run),
-    Summary(Summary),
+    Summary(SummaryArgs),
     Report(Report),
     Cmp(Cmp),
     /// Run the worker process of a measurement
@@ -101,7 +101,7 @@ tables mark the best figures, the figures that the run cannot tell from the best
 figures that were measured while the machine was busy. OUT receives all figures as Markdown. In a FILE
 of --markdown, the text between `<!-- bench:begin NAME -->` and `<!-- bench:end NAME -->` is replaced
 with the part NAME: answer, stalls, costs, cells, ratios or everything.")]
-pub(crate) struct Summary {
+pub(crate) struct SummaryArgs {
     /// The file of records, and the run whose ID starts with RUN [default: the newest file in
     /// target/lab, and the last run of each experiment]
     #[arg(long, value_name = "FILE[@RUN]")]

@@ -11,7 +11,7 @@ use super::run::FOLDER;
 use super::{args, read, report};
 use crate::exit::{CliError, ExitStatus};
 
-pub(super) fn run(args: args::Summary) -> Result<ExitStatus, CliError> {
+pub(super) fn run(args: args::SummaryArgs) -> Result<ExitStatus, CliError> {
     let records = match args.records {
         Some(records) => records,
         None => read::newest_file()?.display().to_string(),

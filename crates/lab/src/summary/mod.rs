@@ -96,7 +96,7 @@ impl Summary {
                 let sentences = self.answer.sentences().into_iter().zip(1..);
                 let items = sentences
                     .map(|(sentence, n)| format!("{n}. {}\n", markdown::escaped(sentence)));
-                items.collect::<String>() + "\n" + &markdown::escaped(&self.provenance)
+                items.collect::<String>() + "\n" + &self.provenance
             }
             "stalls" => self.markdown_of(&self.stalls),
             "costs" => self.markdown_of(&self.costs),
