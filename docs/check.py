@@ -21,6 +21,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import examples
 import figures
 import simulator_check
 import tabs
@@ -183,6 +184,11 @@ def check_api_docs():
                 errors.append(f"{file.relative_to(ROOT)}: there is no page {page}.md in the book")
 
 
+def check_examples():
+    if not examples.is_current():
+        errors.append("docs/generated/examples.md: differs from the programs: run `python3 docs/examples.py`")
+
+
 def check_errors():
     text = (ROOT / "crates/core/src/error.rs").read_text()
     kinds = re.findall(r'=> "(\w+)"', text[text.index("pub fn as_str") : text.index("fn sentence")])
@@ -230,6 +236,7 @@ errors += tabs.check() + simulator_check.check()
 check_pictures_style()
 check_api_docs()
 check_errors()
+check_examples()
 check_book()
 check_project_pages()
 check_readme()
