@@ -205,7 +205,8 @@ impl SessionBuilder {
     /// Chapter [11](../../tutorial/ch11.html) of the book teaches its use.
     ///
     /// Each request in flight holds a permit. If all permits are in use, requests wait for one, first
-    /// come, first served. The wait counts towards their timeouts.
+    /// come, first served. The wait counts towards [`queue_timeout`](Self::queue_timeout) and towards a deadline, but
+    /// not towards [`timeout`](Self::timeout).
     ///
     /// A request is in flight until the response's body is read to the end or dropped. If all
     /// permits are held by responses whose bodies have not been read at all, the first waiting
