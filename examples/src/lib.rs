@@ -6,6 +6,8 @@
 //!
 //! The page "Examples" of the book lists all programs.
 
+pub mod attempts;
+
 use std::sync::Arc;
 
 use inflight::backend::{Fetch, Runtime};

@@ -204,7 +204,7 @@ impl Waterfall {
         let mut y = top;
         let mut drawn = Vec::new();
         for group in &self.groups {
-            y = self.draw_group(&mut drawn, group, &x, (left, width), y, names_above);
+            y = self.draw_group(&mut drawn, group, &x, width, y, names_above);
         }
         let bottom = y + 4.0;
         self.draw_axis(&mut canvas, &x, (left, width), (top, bottom));
@@ -276,7 +276,7 @@ impl Waterfall {
         drawn: &mut Vec<Element>,
         group: &Group,
         x: &Scale,
-        (left, width): (f64, f64),
+        width: f64,
         mut y: f64,
         names_above: bool,
     ) -> f64 {
