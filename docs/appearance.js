@@ -94,21 +94,27 @@ function contrastFault(element, box, style, size) {
 // Returns whether an ancestor hides a part of the text, and the text cannot be scrolled into view.
 function isCut(element, box) {
   let [left, right, top, bottom] = [box.left, box.right, box.top, box.bottom];
+  const hides = value => value === "hidden" || value === "clip";
   for (let parent = element; parent && parent !== document.body; parent = parent.parentElement) {
     const style = getComputedStyle(parent);
-    if (style.overflow === "visible" || style.display === "inline" || style.display === "contents") {
-      continue;
-    }
     const area = parent.getBoundingClientRect();
-    const scrolls = value => value === "auto" || value === "scroll";
-    const isOutside = (!scrolls(style.overflowX) && (left < area.left - 2 || right > area.right + 2)) ||
-      (!scrolls(style.overflowY) && (top < area.top - 4 || bottom > area.bottom + 4));
-    if (isOutside) {
+    const isBox = style.display !== "inline" && style.display !== "contents";
+    if (isBox && hides(style.overflowX) && (left < area.left - 2 || right > area.right + 2)) {
+      return true;
+    }
+    if (isBox && hides(style.overflowY) && (top < area.top - 4 || bottom > area.bottom + 4)) {
       return true;
     }
     // What a scroll container shows is limited by its own box.
-    [left, right] = [Math.max(left, area.left), Math.min(right, area.right)];
-    [top, bottom] = [Math.max(top, area.top), Math.min(bottom, area.bottom)];
+    if (isBox && style.overflowX !== "visible") {
+      [left, right] = [Math.max(left, area.left), Math.min(right, area.right)];
+    }
+    if (isBox && style.overflowY !== "visible") {
+      [top, bottom] = [Math.max(top, area.top), Math.min(bottom, area.bottom)];
+    }
+    if (style.position === "fixed") {
+      break;
+    }
   }
   return left < -2 || right > document.documentElement.clientWidth + 2;
 }

@@ -81,6 +81,25 @@ fn failures_prints_each_error_with_its_advice() {
 }
 
 #[test]
+fn blocking_page_reports_a_gap_as_long_as_the_blocking_call() {
+    let printed = run_with(
+        env!("CARGO_BIN_EXE_blocking_page"),
+        &["20", "4", "3", "150"],
+    );
+    let value = |name: &str| -> f64 {
+        let (_, rest) = printed
+            .split_once(name)
+            .expect("the name should be printed");
+        let digits = rest.trim_start_matches(['"', ':', ' ']);
+        let end = digits.find([',', '}']).expect("the number should end");
+        digits[..end].parse().expect("a number")
+    };
+    // The third page is requested after the blocking call, and its delay is 20 ms.
+    assert!(value("total_ms") >= 170.0, "{printed}");
+    assert!(value("largest_gap_ms") >= 150.0, "{printed}");
+}
+
+#[test]
 fn server_responds_until_it_is_killed() -> std::io::Result<()> {
     let mut server = Command::new(env!("CARGO_BIN_EXE_server"))
         .arg("127.0.0.1:0")
