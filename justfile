@@ -187,4 +187,4 @@ appearance *OPTIONS: docs
     python3 docs/appearance.py {{OPTIONS}}
 
 # Run everything that CI runs.
-ci: lint features test exercises alone swap first-page errors docs deny
+ci: lint features test exercises alone swap first-page errors docs appearance deny
