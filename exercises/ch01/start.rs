@@ -1,4 +1,4 @@
-//! Chapter 1: fetch a hundred pages at once. The chapter is `docs/src/tutorial/ch01.md`.
+//! Chapter 1 (`docs/src/tutorial/ch01.md`): fetch a hundred pages at once.
 //!
 //! `fetch_all` requests one page after another. Even pages take 0.1 s and odd pages 0.05 s, so a hundred pages
 //! take 7.5 s. Change `fetch_all` so that all requests are in flight at the same time. Return the pages in the

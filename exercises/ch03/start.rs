@@ -1,4 +1,4 @@
-//! Chapter 3: send JSON and read a typed response.
+//! Chapter 3 (`docs/src/tutorial/ch03.md`): send JSON and read a typed response.
 //!
 //! The shop at `http://shop.test/orders` accepts orders such as `{"item": "cable", "quantity": 2}`. It responds with a
 //! receipt such as `{"customer": 4711, "number": 17, "total_cents": 3150}`. If the shop refuses an order, the response

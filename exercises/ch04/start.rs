@@ -1,4 +1,4 @@
-//! Chapter 4: choose how a gather ends.
+//! Chapter 4 (`docs/src/tutorial/ch04.md`): choose how a gather ends.
 //!
 //! Each function calls `settled`, which waits for every page. Only one of the four functions needs that. Choose
 //! another ending for the other three: `all`, `completed` or `first`. `session` returns an error for each response

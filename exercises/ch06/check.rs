@@ -16,7 +16,7 @@ use inflight_exercises::{Verdict, require, run, seconds};
 pub mod solution;
 pub mod start;
 
-const START_REASON: &str = "the heartbeat stood still for 1.0 s: \
+const START_REASON: &str = "the heartbeat did not tick for 1.0 s: \
     `store` blocked the thread of the event loop, and no other task could run";
 const PAGES: usize = 10;
 const FETCH: Duration = Duration::from_millis(50);
@@ -142,7 +142,7 @@ fn check(store_all: impl AsyncFn(&Session, &Archive, &[String]) -> Result<(), Er
     require(
         longest < STORE,
         format_args!(
-            "the heartbeat stood still for {}: `store` blocked the thread of the event loop, and no other task \
+            "the heartbeat did not tick for {}: `store` blocked the thread of the event loop, and no other task \
              could run",
             seconds(longest)
         ),

@@ -1,7 +1,7 @@
-//! Chapter 6: call a blocking function.
+//! Chapter 6 (`docs/src/tutorial/ch06.md`): call a blocking function.
 //!
 //! `Archive::store` is a blocking function: it takes 0.1 s and returns when the page is on the disk. `store_all`
-//! calls it in a task, on the thread of the event loop. Meanwhile no other task can run. Another task of this
+//! calls `store` in a task, on the thread of the event loop. Meanwhile, no other task can run. Another task of this
 //! program is a heartbeat that ticks every millisecond. Change `store_all` so that the heartbeat continues. Clones
 //! of an `Archive` share the stored pages.
 

@@ -1,4 +1,4 @@
-//! Chapter 8: run on every runtime.
+//! Chapter 8 (`docs/src/tutorial/ch08.md`): run on every runtime.
 //!
 //! Some pages are not ready at the first request. Their response has the status 202. `fetch_all` requests such a page
 //! again after a pause. Each page has its own task.

@@ -1,4 +1,4 @@
-//! Chapter 9: stop at a deadline.
+//! Chapter 9 (`docs/src/tutorial/ch09.md`): stop at a deadline.
 //!
 //! `fetch_in_time` has 2 s. Most pages take 0.6 s, and two of them take a minute. The session sends at most ten
 //! requests at once. Change `fetch_in_time` so that it returns after 2 s with the pages that have arrived by then.

@@ -82,7 +82,7 @@ fn check_get(
         status == 200,
         format_args!(
             "the third GET to an overloaded server succeeds; the function returned the status {status} after \
-             {sent} GET"
+             {sent} requests"
         ),
     )
 }
@@ -101,7 +101,7 @@ fn check_missing(
     require(
         sent == 1,
         format_args!(
-            "a page does not exist, and it was requested {sent} times: a 404 does not go away"
+            "a page does not exist, and the function requested it {sent} times: a 404 does not go away"
         ),
     )
 }

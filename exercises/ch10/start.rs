@@ -1,4 +1,4 @@
-//! Chapter 10: retry safely.
+//! Chapter 10 (`docs/src/tutorial/ch10.md`): retry safely.
 //!
 //! `send` repeats every request that fails. Change it so that
 //!

@@ -1,8 +1,8 @@
-//! Chapter 11: two requests to each host.
+//! Chapter 11 (`docs/src/tutorial/ch11.md`): two requests to each host.
 //!
 //! Each host accepts two requests at once. `urls` is sorted by host: 200 pages of a slow host, then 20 pages of each
 //! of two fast hosts. `fetch_all` sends at most two requests at once in total, so the fast hosts wait for the slow
-//! one. Change `fetch_all` so that each host gets two requests at once, and no host waits for another.
+//! host. Change `fetch_all` so that each host gets two requests at once, and no host waits for another.
 
 use inflight::{Error, SessionBuilder, gather_with};
 

@@ -211,8 +211,8 @@ fn limit_waiting(database: Database) -> Sender<()> {
     thread::spawn(move || {
         if stopped.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             database.stop_waiting(Reason::new(
-                "the heartbeat did not tick, and the probe saw no long poll: the call blocks in another task or in \
-                 `unwatched`, or a loop polls without a pause",
+                "the heartbeat did not tick, and the probe reported no long poll: the call blocks in another task or \
+                 in `unwatched`, or a loop polls without a pause",
             ));
         }
     });

@@ -1,6 +1,6 @@
-//! Chapter 12: find the call that blocks.
+//! Chapter 12 (`docs/src/tutorial/ch12.md`): find the call that blocks.
 //!
-//! `handle` is the handler of a service. Somewhere below it, a function blocks the thread of the event loop. The check
+//! `handle` is the handler of a service. A function below `handle` blocks the thread of the event loop. The check
 //! calls `handle` for some orders, with a probe, and prints the line that the probe reports. Change `handle` so that
 //! the event loop continues. `runtime` is the runtime of the service. Clones of a `Database` share one connection.
 

@@ -87,7 +87,7 @@ fn check(test: fn(&Poller)) -> Verdict {
             },
         ),
         (
-            "gives up after 30 requests",
+            "stops after 30 requests",
             Poller {
                 max_requests: 30,
                 ..Poller::correct()

@@ -1,4 +1,4 @@
-//! Chapter 13: test a wait of an hour.
+//! Chapter 13 (`docs/src/tutorial/ch13.md`): test a wait of an hour.
 //!
 //! `Poller::wait_for_report` requests `http://reports.test/today` every minute. While the report is not ready, the
 //! response has the status 202. When the report is ready, the function returns it.

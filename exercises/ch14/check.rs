@@ -57,7 +57,7 @@ fn check(choose: fn(&Requirements, &[String]) -> Choice) -> Verdict {
         .iter()
         .try_for_each(|case| check_case(choose, case))?;
     Ok(
-        "the function chose a backend where the records show one, and where they cannot tell, it said so"
+        "the function returned a backend where the records show one, and `CannotTell` where they do not"
             .to_owned(),
     )
 }

@@ -1,10 +1,10 @@
-//! Chapter 14: choose a backend from records.
+//! Chapter 14 (`docs/src/tutorial/ch14.md`): choose a backend from records.
 //!
 //! `choose` compares the candidates by a metric, such as the CPU time of a request. Each element of `records` is the
-//! CSV text of one machine. `choose` picks the backend with the smallest mean. Change it so that it picks a backend
-//! only if the records show that it needs less than each other candidate, on every machine:
+//! CSV text of one machine. `choose` returns the backend with the smallest mean. Change `choose` so that it returns a
+//! backend only if the records show that this backend needs less than each other candidate, on every machine:
 //!
-//! - A turn whose field `thrown` is not empty was discarded.
+//! - A row is a *turn*: one measurement of one backend. A turn whose field `thrown` is not empty was discarded.
 //! - The interval of a backend on a machine reaches from its smallest to its largest value.
 //! - A backend with fewer than two values on a machine has no interval there.
 //! - A backend needs less than another if the whole interval is below the other's interval.
