@@ -54,6 +54,8 @@ peers:
 test:
     # Tests mostly wait for events, so more tests than cores can run at once.
     RUST_TEST_THREADS=4 cargo test --workspace --features inflight-net/hickory
+    # The program that compares the four backends needs all of them.
+    cargo test -p inflight-examples --features all-backends --test run four_runtimes
     cargo test -p inflight-core --all-features --test bridges
     cargo test --release -p inflight-probe --features stacks,tokio-hooks
 
@@ -167,13 +169,17 @@ docs:
     mdbook build docs
     python3 docs/check.py
 
+# The links to the API docs work only in the published book, which `just site` builds.
+#
 # Build the book and open it at http://127.0.0.1:3000 (needs mdbook). The book is built again when a page changes.
 docs-serve:
     mdbook serve docs --open
 
 # Build the book and the API docs of all crates into target/site, as they are published.
-site: docs
+site:
     cargo doc --workspace --no-deps --all-features --quiet
+    just docs
+    mkdir -p target
     rm -rf target/site
     cp -r docs/book target/site
     cp -r "${CARGO_TARGET_DIR:-target}/doc" target/site/api

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,9 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 ]
+# The time in which the browser must answer, in seconds.
+PATIENCE = 60
+
 KEY_CODES = {"Tab": 9, "Enter": 13, "Escape": 27, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
 
 
@@ -49,6 +53,8 @@ class Browser:
 
     def read_message(self):
         while b"\0" not in self.buffer:
+            if not select.select([self.responses], [], [], PATIENCE)[0]:
+                sys.exit(f"the browser has not answered for {PATIENCE} s")
             chunk = os.read(self.responses, 1 << 16)
             if not chunk:
                 sys.exit("the browser exited")

@@ -21,6 +21,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import dictionary
 import examples
 import figures
 import simulator_check
@@ -126,7 +127,7 @@ def check_outputs():
             errors.append(f"docs/{name}: not recorded yet: run `just figures {name}`")
         elif figures.is_stale(entry, recorded):
             errors.append(f"docs/{name}: its program changed since it was recorded: run `just figures {name}`")
-        elif name.endswith(".html") and len(re.search(r"<desc[^>]*>([^<]*)", (DOCS / name).read_text())[1]) < 60:
+        elif name.endswith(".html") and not re.search(r"<desc[^>]*>[^<]{60}", (DOCS / name).read_text()):
             errors.append(f"docs/{name}: the picture has no text alternative")
         if name.startswith("output/") and name not in used:
             errors.append(f"docs/{name}: no page includes it")
@@ -189,6 +190,10 @@ def check_examples():
         errors.append("docs/generated/examples.md: differs from the programs: run `python3 docs/examples.py`")
 
 
+def check_dictionaries():
+    errors.extend(dictionary.errors())
+
+
 def check_errors():
     text = (ROOT / "crates/core/src/error.rs").read_text()
     kinds = re.findall(r'=> "(\w+)"', text[text.index("pub fn as_str") : text.index("fn sentence")])
@@ -237,6 +242,7 @@ check_pictures_style()
 check_api_docs()
 check_errors()
 check_examples()
+check_dictionaries()
 check_book()
 check_project_pages()
 check_readme()

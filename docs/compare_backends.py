@@ -27,6 +27,9 @@ def read_rounds(path, experiment, metric):
     name, _, x = metric.partition("@")
     lines = (line for line in path.read_text().splitlines() if not line.startswith("#"))
     rows = [row for row in csv.DictReader(lines) if (row["experiment"], row["metric"]) == (experiment, name)]
+    # Like the lab's report, this script uses the last run of an experiment.
+    last_run = max((row["run"] for row in rows), default="")
+    rows = [row for row in rows if row["run"] == last_run]
     values = sorted({float(row["x"]) for row in rows})
     if not values:
         sys.exit(f"{path.name} has no metric {name} of the experiment {experiment}")
@@ -36,8 +39,10 @@ def read_rounds(path, experiment, metric):
     rounds = {}
     for row in rows:
         if float(row["x"]) == at and not row["thrown"]:
-            rounds.setdefault(row["contender"], []).append(float(row["value"]))
-    return UNITS.get(rows[0]["unit"], rows[0]["unit"]), rounds
+            # A discarded round is repeated under the same number.
+            rounds.setdefault(row["contender"], {})[row["round"]] = float(row["value"])
+    values = {contender: list(by_round.values()) for contender, by_round in rounds.items()}
+    return UNITS.get(rows[0]["unit"], rows[0]["unit"]), values
 
 
 def show_number(value):

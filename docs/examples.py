@@ -36,7 +36,7 @@ def table():
         goal, command = found.groups()
         name = program.stem
         has_picture = any("print_picture(" in source.read_text() for source in sources(program))
-        picture = f"`just picture {name}`" if has_picture and "picture" not in command else ""
+        picture = f"`{command.replace('just run', 'just picture')}`" if has_picture and "picture" not in command else ""
         rows.append(f"| {goal} | `{command}` | {picture} |")
     return "\n".join(rows) + "\n"
 

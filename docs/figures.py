@@ -35,11 +35,25 @@ def records():
     return json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
 
 
+def shared_sources(entry):
+    """Returns the sources that all recordings of a kind share."""
+    if entry["file"].endswith((".html", ".svg")):
+        return ["crates/charts/src"]
+    return ["exercises/src"] if entry["command"].startswith("just check ") else []
+
+
+def source_files(entry):
+    """Returns the files whose change makes a recording stale. A folder stands for all files in it."""
+    paths = [ROOT / source for source in entry["sources"] + shared_sources(entry)]
+    files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if not file.is_dir()}
+    # The style sheet of the pictures changes no recording.
+    return sorted(file for file in files if file.suffix != ".css")
+
+
 def source_hash(entry):
-    """Returns a hash of the files whose change makes a recording stale."""
     digest = hashlib.sha256()
-    for source in sorted(entry["sources"]):
-        digest.update(source.encode() + b"\0" + (ROOT / source).read_bytes() + b"\0")
+    for file in source_files(entry):
+        digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -76,6 +90,12 @@ def run(entry):
     return done.stdout
 
 
+def warn_if_busy():
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"the machine is busy (load {load:.1f}): the recorded times will be too long", file=sys.stderr)
+
+
 def main():
     known, recorded = entries(), records()
     names = sys.argv[1:]
@@ -86,6 +106,7 @@ def main():
             if not any(file.endswith(name) for file in known):
                 sys.exit(f"{name}: not in {MANIFEST.relative_to(ROOT)}")
         chosen = [entry for file, entry in known.items() if not names or any(file.endswith(name) for name in names)]
+    warn_if_busy()
     for entry in chosen:
         print(f"{entry['file']}: {entry['command']}", flush=True)
         text = run(entry)

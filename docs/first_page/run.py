@@ -117,6 +117,7 @@ def main():
         return
     parts = (f"ANCHOR: {name}\n{output.rstrip()}\nANCHOR_END: {name}\n" for name, output in outputs)
     OUTPUT.write_text("".join(parts))
+    print(f"recorded {OUTPUT.relative_to(ROOT)}")
 
 
 main()
