@@ -79,7 +79,7 @@ resume)
 quick)
     echo "Step 3 of 4: run the experiments. This takes about 5 minutes."
     measure "$program" lab run --effort quick
-    echo "Step 4 of 4: measure the stalled loop and the cost of a request with criterion. This takes about 2 minutes."
+    echo "Step 4 of 4: measure the stalled loop and the cost of a request with criterion. This takes about a minute."
     measure cargo bench --quiet -p inflight-benches --bench lab
     ;;
 full)

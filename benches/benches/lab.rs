@@ -9,17 +9,16 @@
 //! different programs that run the same code.
 //!
 //! By default, the benchmark shows how a blocking call stalls an event loop, and what a request costs in each cell,
-//! which is a runtime with a client. This takes about a minute and a half. With `INFLIGHT_BENCH=full` in the environment, it runs every experiment that criterion can measure. It then uses the points and the
+//! which is a runtime with a client. This takes about a minute. With `INFLIGHT_BENCH=full` in the environment, it runs every experiment that criterion can measure. It then uses the points and the
 //! contenders of `inflight lab run --effort quick`. `lab run` runs the first contender twice, to measure the
 //! noise, and the benchmark runs it once.
 
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::ffi::OsString;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, SamplingMode};
+use criterion::{Criterion, SamplingMode};
 use inflight::Cell;
 use inflight_lab::experiment::{Effort, Experiment, ProcessLifetime};
 use inflight_lab::experiments;
@@ -31,10 +30,6 @@ type Failure = Box<dyn std::error::Error>;
 
 /// The runtimes on which the benchmark shows the stalled loop.
 const RUNTIMES: [&str; 3] = ["tokio", "smol", "async-std"];
-
-/// How long criterion measures a contender, and how long it warms up before.
-const MEASUREMENT: Duration = Duration::from_millis(1500);
-const WARM_UP: Duration = Duration::from_millis(300);
 
 /// The timeout of a turn, which is one measurement by a worker.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -57,6 +52,8 @@ fn main() -> Result<(), Failure> {
     }
     let criterion = Criterion::default()
         .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1500))
         .without_plots()
         .configure_from_args();
     let mut suite = Suite {
@@ -171,8 +168,6 @@ impl Suite {
                     Err(error) => panic!("{}, {contender}: {error:?}", experiment.name),
                 }
             };
-            let iterations = (experiment.execution.iterations)(Effort::Quick, x);
-            set_times(&mut group, || measure(iterations));
             group.bench_function(contender.as_str(), |bencher| {
                 bencher.iter_custom(&mut measure)
             });
@@ -180,16 +175,4 @@ impl Suite {
         group.finish();
         Ok(())
     }
-}
-
-/// Sets the measurement time and the warm-up time of the next contender. Criterion compares these times with the metric,
-/// and the metric can be much shorter than the iteration: the gap of a heartbeat is 1 ms, and an iteration takes 100 ms.
-/// Without this adjustment, criterion would measure for minutes.
-fn set_times(group: &mut BenchmarkGroup<'_, WallTime>, measure: impl FnOnce() -> Duration) {
-    let started = Instant::now();
-    let share = measure()
-        .div_duration_f64(started.elapsed())
-        .clamp(1e-6, 1.0);
-    group.measurement_time(MEASUREMENT.mul_f64(share));
-    group.warm_up_time(WARM_UP.mul_f64(share));
 }

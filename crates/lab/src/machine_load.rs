@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// measurement, and the kernel counts in ticks of 10 ms, so it cannot be told from none.
 pub const BUSY_CORES: f64 = 0.25;
 
+/// The shortest time in which the load is measured: two ticks of the kernel.
+const SHORTEST: Duration = Duration::from_millis(20);
+
 /// Measures the load for a while. The result is in cores: 0.5 means that other programs used half of the time of
 /// one core. Returns `None` if the system does not report the load.
 pub fn other_cores(duration: Duration) -> Option<f64> {
@@ -37,14 +40,18 @@ impl LoadMeter {
         })
     }
 
-    /// Returns the number of cores that other programs and the hypervisor have used. In short periods, the result
+    /// Returns the number of cores that other programs and the hypervisor have used, or `None` if the time is too short
+    /// to measure it. In short periods, the result
     /// can be negative, because the kernel counts the time of the machine and of a process in different ways.
     pub(crate) fn other_cores(&self) -> Option<f64> {
         let (machine, own) = ticks(&self.processes)?;
-        let elapsed = self.started.elapsed().as_secs_f64();
+        let elapsed = self.started.elapsed();
+        if elapsed < SHORTEST {
+            return None;
+        }
         let others =
             machine.checked_sub(self.before.0)? as f64 - own.checked_sub(self.before.1)? as f64;
-        Some(others / ticks_per_second()? / elapsed)
+        Some(others / ticks_per_second()? / elapsed.as_secs_f64())
     }
 }
 

@@ -263,7 +263,7 @@ fn equal_costs_are_not_told_apart() {
         "{answer:?}"
     );
     assert!(
-        answer.blocking_call.contains("did not clearly lengthen"),
+        answer.blocking_call.contains("The noise hides whether"),
         "{answer:?}"
     );
     assert!(
@@ -317,4 +317,25 @@ fn figures_of_a_busy_machine_are_marked_and_explained() {
     ] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn one_round_claims_nothing() {
+    let one_round = synthetic(1, |_, contender, _| {
+        if contender.contains("inline") {
+            100.0
+        } else {
+            1.0
+        }
+    });
+    let summary = Summary::new(&one_round).unwrap();
+    let sentence = &summary.answer().blocking_call;
+    assert!(
+        sentence.starts_with("One round cannot tell whether"),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("100 ms instead of 1.00 ms on tokio"),
+        "{sentence}"
+    );
 }

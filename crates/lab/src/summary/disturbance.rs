@@ -41,9 +41,20 @@ impl Turns {
     /// Returns whether other programs used the machine, or whether a round is missing because the server was late or
     /// busy each time.
     fn is_disturbed(&self) -> bool {
-        mean(&self.other_cores).is_some_and(|cores| cores >= BUSY_CORES)
-            || !self.discarded.is_subset(&self.measured)
+        is_busy(&self.other_cores) || !self.discarded.is_subset(&self.measured)
     }
+}
+
+/// Returns whether other programs used at least [`BUSY_CORES`], and clearly more than nothing: the mean exceeds twice its
+/// standard error. In short turns, single values are inexact.
+fn is_busy(other_cores: &[f64]) -> bool {
+    let Some(mean) = mean(other_cores) else {
+        return false;
+    };
+    let rounds = other_cores.len() as f64;
+    let squares = other_cores.iter().map(|value| (value - mean).powi(2));
+    let variance = squares.sum::<f64>() / (rounds - 1.0).max(1.0);
+    mean >= BUSY_CORES && mean > 2.0 * (variance / rounds).sqrt()
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -142,7 +153,10 @@ mod tests {
             row("quiet", 1, "origin late", 0.9),
             row("quiet", 1, "", -0.1),
             row("busy", 0, "", 0.9),
-            row("busy", 1, "", 0.2),
+            row("busy", 1, "", 0.8),
+            // The mean is above the bound, but the values are too inexact.
+            row("inexact", 0, "", 2.0),
+            row("inexact", 1, "", -1.0),
             row("lost", 0, "", 0.0),
             row("lost", 1, "origin late", 0.0),
         ];
@@ -161,6 +175,6 @@ mod tests {
             .collect();
         assert_eq!(disturbed, ["busy", "lost"]);
         let warning = disturbances.warning().unwrap();
-        assert!(warning.contains("2 of 3 measurements"), "{warning}");
+        assert!(warning.contains("2 of 4 measurements"), "{warning}");
     }
 }

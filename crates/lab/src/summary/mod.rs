@@ -46,7 +46,7 @@ impl Summary {
         };
         let mut warnings: Vec<String> = disturbances.warning().into_iter().collect();
         warnings.extend(interruption(runs, &results));
-        warnings.extend(absent_tools(runs));
+        warnings.extend(absent_peers(runs));
         Some(Self {
             answer: Answer::new(measured, unmeasured(runs, &results)),
             warnings,
@@ -163,8 +163,8 @@ fn interruption(runs: &[Run], results: &[ExperimentResults]) -> Option<String> {
     })
 }
 
-/// Reports the contenders that were left out because a tool is missing.
-fn absent_tools(runs: &[Run]) -> Option<String> {
+/// Reports the contenders in other languages that were left out because they are not installed.
+fn absent_peers(runs: &[Run]) -> Option<String> {
     let environment = &runs.last()?.environment;
     let is_absent = |key: &str| environment.get(key).is_some_and(|value| value == "absent");
     let absent = peers::all().iter().map(|peer| peer.name);
@@ -174,7 +174,7 @@ fn absent_tools(runs: &[Run]) -> Option<String> {
         .collect();
     (!absent.is_empty()).then(|| {
         format!(
-            "Left out, because tools are missing: {}. `just peers` prints what each of them needs.",
+            "Left out, because they are not installed: {}. `just peers` installs them or prints which tools are missing.",
             answer::list(absent)
         )
     })
