@@ -2,7 +2,6 @@
 //!
 //! The book includes the anchors. `docs/dictionary.py` checks that each row has a test and that each test has a
 //! row.
-#![allow(clippy::print_stderr, reason = "the listings show how to print errors")]
 
 mod bodies;
 mod concurrency;
