@@ -9,11 +9,12 @@
 pub mod attempts;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use inflight::backend::{Fetch, Runtime};
 use inflight::clients::Ureq;
 use inflight::{Cell, Error, Session};
-use inflight_charts::Figure;
+use inflight_charts::{Figure, Group, Row, Series};
 
 /// Returns the name of the backend that [`inflight::session`] uses.
 pub fn default_cell() -> Cell {
@@ -60,4 +61,34 @@ pub fn print_picture(figure: &Figure) {
         Some(Format::Html) => print!("{}", figure.html()),
         _ => print!("{}", figure.svg()),
     }
+}
+
+/// The start and the end of a request, as times since the start of its run.
+pub type Bar = (Duration, Duration);
+
+/// Fetches a page. Returns the time for which the request was in flight. `started` is the start of the run.
+pub async fn time_page(session: &Session, url: &str, started: Instant) -> Result<Bar, Error> {
+    let begin = started.elapsed();
+    session.get(url).text().await?;
+    Ok((begin, started.elapsed()))
+}
+
+/// Returns the end of the request that ended last.
+pub fn last_end(bars: &[Bar]) -> Duration {
+    let ends = bars.iter().map(|(_, end)| *end);
+    ends.max().unwrap_or_default()
+}
+
+/// Returns the heading of a run: its name, the number of its pages, and the time that it took.
+pub fn bars_heading(name: &str, bars: &[Bar]) -> String {
+    let total = last_end(bars).as_millis();
+    format!("{name}: {} pages in {total} ms", bars.len())
+}
+
+/// Draws the requests of a run: one thin bar for each, without a label.
+pub fn draw_bars(heading: &str, bars: &[Bar], series: Series) -> Group {
+    let rows = bars
+        .iter()
+        .map(|&(begin, end)| Row::new("").bar(begin, end, series));
+    Group::new(heading).rows(rows)
 }

@@ -208,6 +208,39 @@ fn stall_draws_a_bar_for_each_call() {
     );
 }
 
+#[test]
+fn event_loop_reports_a_poll_as_long_as_the_blocking_call() {
+    let printed = run(env!("CARGO_BIN_EXE_event_loop"));
+    let polls = printed
+        .lines()
+        .filter(|line| line.starts_with("  longest poll: "));
+    let longest: Vec<u32> = polls.flat_map(milliseconds).collect();
+    assert_eq!(longest.len(), 2, "{printed}");
+    // The blocking call takes 200 ms. How long the longest poll of the first run lasts depends on the machine.
+    assert!(longest[1] >= 200, "{printed}");
+    let picture = draw(env!("CARGO_BIN_EXE_event_loop"));
+    assert!(picture.contains("the blocking task"), "{picture}");
+}
+
+#[test]
+fn guard_refuses_addresses_that_are_not_public() {
+    let printed = run(env!("CARGO_BIN_EXE_guard"));
+    let refused: Vec<&str> = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("  connect: "))
+        .collect();
+    assert_eq!(refused.len(), 3, "{printed}");
+    for (line, address) in refused.iter().zip([
+        "10.0.0.1 is refused: it is private",
+        "127.0.0.1 is refused: it is loopback",
+        "::ffff:169.254.169.254 is refused: it is a mapped IPv4 address",
+    ]) {
+        assert!(line.contains(address), "{printed}");
+    }
+    let end = "\n200 OK\n192.168.1.1 is refused: it is private after 1 redirect\n";
+    assert!(printed.ends_with(end), "{printed}");
+}
+
 #[cfg(feature = "all-backends")]
 #[test]
 fn four_runtimes_prints_a_row_and_the_threads_of_each_backend() {
@@ -229,7 +262,9 @@ fn four_runtimes_prints_a_row_and_the_threads_of_each_backend() {
 fn axum_reports_the_route_and_the_line_of_a_blocking_call() {
     let printed = run(env!("CARGO_BIN_EXE_axum"));
     let steps: Vec<&str> = printed.split("\n\n").collect();
-    let reports = |step: usize| steps[step].lines().filter(|line| line.starts_with("GET "));
+    // On a busy machine, the probe may also report the polls of a page.
+    let is_report = |line: &&str| line.starts_with("GET /reports/{id} ");
+    let reports = |step: usize| steps[step].lines().filter(is_report);
     // The stall while it lasts, and its end.
     let counts = [0, 1, 2, 3].map(|step| reports(step).count());
     assert_eq!(counts, [0, 2, 2, 0], "{printed}");
@@ -353,8 +388,14 @@ fn how_fast_obeys_each_limit() {
         .filter(|line| line.contains(" ms"))
         .collect();
     assert_eq!(runs.len(), 8, "{printed}");
-    for limited in &runs[1..3] {
-        assert!(limited.ends_with("at most  5 at once"), "{printed}");
+    for limited in &runs[..2] {
+        let (_, peak) = limited
+            .split_once(", at most ")
+            .expect("the line should contain the peak");
+        let peak = peak.trim_start().trim_end_matches(" at once");
+        let peak: u32 = peak.parse().expect("the peak should be a number");
+        // On a slow machine, five requests may never be at the server at the same time.
+        assert!((2..=5).contains(&peak), "{printed}");
     }
 }
 
@@ -428,17 +469,33 @@ fn waterfall_draws_a_bar_for_each_request() {
     assert_eq!(picture.matches("class=\"span\"").count(), 3 * 20);
 }
 
-/// The causes come from the client, so they differ between backends.
-#[cfg(feature = "tokio")]
+/// The causes come from the client and from the system, so they differ between backends and systems.
+#[cfg(all(feature = "tokio", target_os = "linux"))]
 #[test]
 fn errors_prints_the_messages_that_the_book_shows() {
     let printed = run(env!("CARGO_BIN_EXE_errors"));
     let shown = include_str!("../../docs/output/errors.txt");
-    assert_eq!(without_ports(&printed), without_ports(shown));
+    assert_eq!(
+        without_ports(&without_lookup_cause(&printed)),
+        without_ports(&without_lookup_cause(shown))
+    );
+}
+
+/// Removes the cause of the failed lookup. It is a text of the C library, and depends on the network.
+#[cfg(all(feature = "tokio", target_os = "linux"))]
+fn without_lookup_cause(text: &str) -> String {
+    let mut kind = "";
+    let lines = text.lines().filter(|line| {
+        if !line.starts_with(' ') {
+            kind = line;
+        }
+        kind != "resolve" || !line.trim_start().starts_with("cause: ")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Replaces the ports of local addresses, which differ in each run.
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", target_os = "linux"))]
 fn without_ports(text: &str) -> String {
     let mut parts = text.split("127.0.0.1:");
     let mut out = parts.next().unwrap_or_default().to_owned();

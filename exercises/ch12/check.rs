@@ -36,7 +36,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// The ticks after which the database replies.
 const TICKS: u64 = 3;
 /// The time after which the database replies if there is neither a tick nor a report.
-const PATIENCE: Duration = Duration::from_secs(5);
+///
+/// On a busy machine, the probe needs some seconds to load the debug information of the program.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 fn main() -> ExitCode {
     run(

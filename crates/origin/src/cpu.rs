@@ -36,7 +36,8 @@ impl Threads {
     pub(crate) fn cpu_time(&self) -> (Duration, CpuScope) {
         let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if threads.is_empty() {
-            return (process_cpu_time(), CpuScope::Process);
+            let used = process_cpu_time().unwrap_or_default();
+            return (used, CpuScope::Process);
         }
         let mut sum = Duration::ZERO;
         for thread in threads.iter_mut() {
@@ -54,13 +55,15 @@ fn read_cpu_time(schedstat: &Path) -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
+/// Returns the CPU time of this process, in its own code and in the kernel. Returns `None` on systems other than Unix.
 #[cfg(unix)]
-fn process_cpu_time() -> Duration {
+pub fn process_cpu_time() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::try_from(time).unwrap_or_default()
+    Duration::try_from(time).ok()
 }
 
+/// Returns the CPU time of this process, in its own code and in the kernel. Returns `None` on systems other than Unix.
 #[cfg(not(unix))]
-fn process_cpu_time() -> Duration {
-    Duration::ZERO
+pub fn process_cpu_time() -> Option<Duration> {
+    None
 }

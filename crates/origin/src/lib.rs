@@ -53,6 +53,7 @@ pub mod tls;
 #[cfg(unix)]
 mod unix_relay;
 
+pub use cpu::process_cpu_time;
 pub use in_process::InProcessOrigin;
 pub use limits::raise_file_limit;
 pub use origin::{Options, Origin};

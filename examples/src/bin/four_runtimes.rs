@@ -13,18 +13,17 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use inflight::{BlockOn, Cell, Error, Session, gather};
-use inflight_charts::{Colour, Figure, Group, Row, Series, Waterfall};
-use inflight_examples::{picture_format, print_picture};
-use inflight_origin::Origin;
+use inflight_charts::{Colour, Figure, Series, Waterfall};
+use inflight_examples::{
+    Bar, bars_heading, draw_bars, last_end, picture_format, print_picture, time_page,
+};
+use inflight_origin::{Origin, process_cpu_time};
 
 const BACKENDS: [&str; 4] = ["tokio", "smol", "async-std", "ureq"];
 const PAGES: u32 = 100;
 const DELAY: Duration = Duration::from_millis(100);
 
 type Failure = Box<dyn std::error::Error>;
-
-/// The start and the end of a request, as times since the first request.
-type Bar = (Duration, Duration);
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -46,11 +45,13 @@ fn main() -> Result<(), Failure> {
 // ANCHOR: measure
 /// Fetches the pages on a backend, and prints what it has measured.
 fn measure(cell: Cell, server: &str) -> Result<(), Failure> {
-    let cpu_before = cpu();
+    let cpu_before = process_cpu_time();
     let backend = cell.start(None)?;
     let session = backend.session()?;
     let bars = backend.block_on(fetch_pages(&session, server))?;
-    let used = cpu().zip(cpu_before).map(|(after, before)| after - before);
+    let used = process_cpu_time()
+        .zip(cpu_before)
+        .map(|(after, before)| after - before);
     for (begin, end) in bars {
         println!("page {} {}", begin.as_micros(), end.as_micros());
     }
@@ -64,33 +65,16 @@ fn measure(cell: Cell, server: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fetches all pages at once, on any backend.
+/// Fetches all pages at once, on any backend. `time_page` returns when a page was in flight.
 async fn fetch_pages(session: &Session, server: &str) -> Result<Vec<Bar>, Error> {
     let started = Instant::now();
     let pages = (0..PAGES).map(async |page| {
         let url = format!("{server}/page/{page}?delay_ms={}", DELAY.as_millis());
-        let begin = started.elapsed();
-        session.get(url).text().await?;
-        Ok::<_, Error>((begin, started.elapsed()))
+        time_page(session, &url, started).await
     });
     Ok(gather(pages).all().await?)
 }
 // ANCHOR_END: measure
-
-/// Returns the processor time of this process, in its own code and in the system's.
-#[cfg(unix)]
-fn cpu() -> Option<Duration> {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Some(Duration::new(
-        time.tv_sec.try_into().ok()?,
-        time.tv_nsec.try_into().ok()?,
-    ))
-}
-
-#[cfg(not(unix))]
-fn cpu() -> Option<Duration> {
-    None
-}
 
 /// Returns the names of the threads of this process. The list is empty on systems other than Linux.
 fn thread_names() -> Vec<String> {
@@ -145,14 +129,6 @@ impl Run {
         Ok(())
     }
 
-    fn total(&self) -> Duration {
-        self.bars
-            .iter()
-            .map(|(_, end)| *end)
-            .max()
-            .unwrap_or_default()
-    }
-
     /// Returns the names of the threads with their numbers, without the digits at the end of a name.
     fn threads_by_name(&self) -> Vec<String> {
         let mut counts = BTreeMap::new();
@@ -177,7 +153,7 @@ fn print_table(runs: &[Run]) {
         let cpu = run
             .cpu
             .map_or("-".to_owned(), |time| format!("{} ms", time.as_millis()));
-        let total = format!("{} ms", run.total().as_millis());
+        let total = format!("{} ms", last_end(&run.bars).as_millis());
         let threads = run.threads.len();
         println!(
             "{:<16}{total:>10}{cpu:>10}{threads:>10}",
@@ -199,17 +175,11 @@ const IN_FLIGHT: Series = Series::new("a page in flight", Colour::Blue);
 /// Draws when each page was in flight.
 fn draw(runs: &[Run]) -> Figure {
     let mut chart = Waterfall::new("ms since the first request of the backend");
-    let mut totals = Vec::new();
+    let mut headings = Vec::new();
     for run in runs {
-        let total = format!(
-            "{}: {PAGES} pages in {} ms",
-            run.cell,
-            run.total().as_millis()
-        );
-        let bars = run.bars.iter();
-        let rows = bars.map(|&(begin, end)| Row::new("").bar(begin, end, IN_FLIGHT));
-        chart = chart.group(Group::new(&total).rows(rows));
-        totals.push(total);
+        let heading = bars_heading(&run.cell.to_string(), &run.bars);
+        chart = chart.group(draw_bars(&heading, &run.bars, IN_FLIGHT));
+        headings.push(heading);
     }
     let title = format!(
         "{PAGES} pages of {} ms on four backends, on one scale",
@@ -217,7 +187,7 @@ fn draw(runs: &[Run]) -> Figure {
     );
     let description = format!(
         "Four groups of {PAGES} bars on one time scale. Each bar shows when a page was in flight. {}.",
-        totals.join("; ")
+        headings.join("; ")
     );
     Figure::new("four-runtimes", title, description, chart)
 }

@@ -1,7 +1,5 @@
 //! Fetches the URLs in its arguments concurrently. The project's README shows this program:
 //! `cargo run -p inflight-examples --bin gather -- URL..`.
-//!
-//! `cargo run -p inflight-examples --bin gather -- URL...`
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 // ANCHOR: gather

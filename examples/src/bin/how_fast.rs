@@ -24,7 +24,7 @@ const SLOW_DELAY: u32 = 200;
 const FAST_DELAY: u32 = 20;
 
 /// A run with one host.
-struct Pace {
+struct OneHostRun {
     name: &'static str,
     took: Duration,
     /// The most requests that the server had at once.
@@ -33,32 +33,32 @@ struct Pace {
 }
 
 /// A run with a slow and a fast host.
-struct Shared {
+struct TwoHostRun {
     name: &'static str,
     slow: Vec<RequestLog>,
     fast: Vec<RequestLog>,
 }
 
 fn main() -> Result<(), Failure> {
-    let paces = inflight::block_on(run_paces())?;
-    let shared = inflight::block_on(run_hosts())?;
+    let one_host = inflight::block_on(run_one_host())?;
+    let two_hosts = inflight::block_on(run_two_hosts())?;
     match inflight_examples::picture_format() {
-        Some(_) => inflight_examples::print_picture(&draw(&paces, &shared)),
-        None => print(&paces, &shared),
+        Some(_) => inflight_examples::print_picture(&draw(&one_host, &two_hosts)),
+        None => print(&one_host, &two_hosts),
     }
     Ok(())
 }
 
 // ANCHOR: paces
-async fn run_paces() -> Result<[Pace; 3], Failure> {
+async fn run_one_host() -> Result<[OneHostRun; 3], Failure> {
     let no_limit = inflight::builder();
     let at_most_five = inflight::builder().max_in_flight(5);
     // 50 requests start each second, and no two of them together.
     let rate = inflight::builder().max_rate(50, 1);
     Ok([
-        measure_pace("gather: limit(5)", no_limit, 5).await?,
-        measure_pace("session: max_in_flight(5)", at_most_five, 100).await?,
-        measure_pace("session: max_rate(50, 1)", rate, 100).await?,
+        measure_one_host("gather: limit(5)", no_limit, 5).await?,
+        measure_one_host("session: max_in_flight(5)", at_most_five, 100).await?,
+        measure_one_host("session: max_rate(50, 1)", rate, 100).await?,
     ])
 }
 
@@ -69,18 +69,18 @@ async fn fetch_all(session: &Session, urls: &[String], limit: usize) -> Result<(
 }
 // ANCHOR_END: paces
 
-async fn measure_pace(
+async fn measure_one_host(
     name: &'static str,
     builder: SessionBuilder,
     limit: usize,
-) -> Result<Pace, Failure> {
+) -> Result<OneHostRun, Failure> {
     let origin = Origin::start()?;
     let urls: Vec<String> = page_urls(&origin, PAGES, DELAY).collect();
     let log = AttemptLog::new(Instant::now());
     let session = builder.observe(log.clone()).build()?;
     fetch_all(&session, &urls, limit).await?;
     let requests = log.requests();
-    Ok(Pace {
+    Ok(OneHostRun {
         name,
         took: last_end(&requests),
         peak: origin.stats().peak_in_flight,
@@ -89,15 +89,15 @@ async fn measure_pace(
 }
 
 // ANCHOR: hosts
-async fn run_hosts() -> Result<[Shared; 3], Failure> {
+async fn run_two_hosts() -> Result<[TwoHostRun; 3], Failure> {
     let no_limit = inflight::builder;
     let four_to_each_host = inflight::builder().max_per_host(4);
     let fetch_four = async |session: &Session, urls: &[String]| fetch_all(session, urls, 4).await;
     let fetch_eight = async |session: &Session, urls: &[String]| fetch_all(session, urls, 8).await;
     Ok([
-        measure_hosts("limit(4)", no_limit(), fetch_four).await?,
-        measure_hosts("limit(8), max_per_host(4)", four_to_each_host, fetch_eight).await?,
-        measure_hosts("limit(8), per_key(4)", no_limit(), fetch_by_host).await?,
+        measure_two_hosts("limit(4)", no_limit(), fetch_four).await?,
+        measure_two_hosts("limit(8), max_per_host(4)", four_to_each_host, fetch_eight).await?,
+        measure_two_hosts("limit(8), per_key(4)", no_limit(), fetch_by_host).await?,
     ])
 }
 
@@ -114,11 +114,11 @@ fn host(url: &str) -> String {
 }
 // ANCHOR_END: hosts
 
-async fn measure_hosts(
+async fn measure_two_hosts(
     name: &'static str,
     builder: SessionBuilder,
     fetch: impl AsyncFn(&Session, &[String]) -> Result<(), Error>,
-) -> Result<Shared, Failure> {
+) -> Result<TwoHostRun, Failure> {
     let (slow, fast) = (Origin::start()?, Origin::start()?);
     // The list is sorted by host.
     let urls: Vec<String> = page_urls(&slow, PAGES_OF_EACH, SLOW_DELAY)
@@ -128,7 +128,7 @@ async fn measure_hosts(
     fetch(&builder.observe(log.clone()).build()?, &urls).await?;
     let is_slow = |request: &RequestLog| request.url.starts_with(&slow.url("/"));
     let (slow, fast) = log.requests().into_iter().partition(is_slow);
-    Ok(Shared { name, slow, fast })
+    Ok(TwoHostRun { name, slow, fast })
 }
 
 fn page_urls(origin: &Origin, pages: u32, delay: u32) -> impl Iterator<Item = String> {
@@ -140,11 +140,11 @@ fn last_end(requests: &[RequestLog]) -> Duration {
     ends.max().unwrap_or_default()
 }
 
-fn print(paces: &[Pace], shared: &[Shared]) {
+fn print(one_host: &[OneHostRun], two_hosts: &[TwoHostRun]) {
     println!("{PAGES} pages of {DELAY} ms");
-    for Pace {
+    for OneHostRun {
         name, took, peak, ..
-    } in paces
+    } in one_host
     {
         println!(
             "{name:26} {:>4} ms, at most {peak:>2} at once",
@@ -154,9 +154,9 @@ fn print(paces: &[Pace], shared: &[Shared]) {
     println!(
         "\n{PAGES_OF_EACH} pages of {SLOW_DELAY} ms, then {PAGES_OF_EACH} pages of {FAST_DELAY} ms from another host"
     );
-    for Shared {
+    for TwoHostRun {
         name, slow, fast, ..
-    } in shared
+    } in two_hosts
     {
         println!(
             "{name:26} slow host: {:>4} ms, fast host: {:>4} ms",
@@ -166,18 +166,24 @@ fn print(paces: &[Pace], shared: &[Shared]) {
     }
 }
 
-fn draw(paces: &[Pace], shared: &[Shared]) -> Figure {
+fn draw(one_host: &[OneHostRun], two_hosts: &[TwoHostRun]) -> Figure {
     let chart = Waterfall::new("ms since the start");
-    let chart = paces.iter().map(draw_pace).fold(chart, Waterfall::group);
-    let chart = shared.iter().map(draw_shared).fold(chart, Waterfall::group);
-    let paces: Vec<String> = paces.iter().map(Pace::describe).collect();
-    let shared: Vec<String> = shared.iter().map(Shared::describe).collect();
+    let chart = one_host
+        .iter()
+        .map(draw_one_host)
+        .fold(chart, Waterfall::group);
+    let chart = two_hosts
+        .iter()
+        .map(draw_two_hosts)
+        .fold(chart, Waterfall::group);
+    let one_host: Vec<String> = one_host.iter().map(OneHostRun::describe).collect();
+    let two_hosts: Vec<String> = two_hosts.iter().map(TwoHostRun::describe).collect();
     let description = format!(
         "Each row is a request, drawn while it is in flight. At the top, {PAGES} pages of {DELAY} ms from one host. \
          {}. Below, {PAGES_OF_EACH} pages of {SLOW_DELAY} ms from a slow host and {PAGES_OF_EACH} pages of {FAST_DELAY} ms \
          from a fast host. {}.",
-        paces.join(". "),
-        shared.join(". ")
+        one_host.join(". "),
+        two_hosts.join(". ")
     );
     Figure::new(
         "how_fast",
@@ -187,7 +193,7 @@ fn draw(paces: &[Pace], shared: &[Shared]) -> Figure {
     )
 }
 
-impl Pace {
+impl OneHostRun {
     fn describe(&self) -> String {
         let Self {
             name, took, peak, ..
@@ -196,7 +202,7 @@ impl Pace {
     }
 }
 
-impl Shared {
+impl TwoHostRun {
     fn describe(&self) -> String {
         format!(
             "{}: the slow host ends after {} ms, the fast host after {} ms",
@@ -207,17 +213,17 @@ impl Shared {
     }
 }
 
-fn draw_pace(pace: &Pace) -> Group {
-    let rows = pace.requests.iter().map(|request| request.row_of(PAGE));
-    Group::new(pace.describe()).rows(rows)
+fn draw_one_host(run: &OneHostRun) -> Group {
+    let rows = run.requests.iter().map(|request| request.row_of(PAGE));
+    Group::new(run.describe()).rows(rows)
 }
 
-fn draw_shared(shared: &Shared) -> Group {
+fn draw_two_hosts(run: &TwoHostRun) -> Group {
     let rows = |requests: &[RequestLog], series| -> Vec<Row> {
         let rows = requests.iter().map(|request| request.row_of(series));
         rows.collect()
     };
-    Group::new(shared.describe())
-        .rows(rows(&shared.slow, SLOW))
-        .rows(rows(&shared.fast, FAST))
+    Group::new(run.describe())
+        .rows(rows(&run.slow, SLOW))
+        .rows(rows(&run.fast, FAST))
 }

@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use inflight::backend::Inline;
-use inflight::{Error, Session, gather};
-use inflight_charts::{Colour, Figure, Group, Row, Series, Waterfall};
-use inflight_examples::{print_picture, ureq_session};
+use inflight::{Session, gather};
+use inflight_charts::{Colour, Figure, Series, Waterfall};
+use inflight_examples::{Bar, bars_heading, draw_bars, print_picture, time_page, ureq_session};
 use inflight_origin::Origin;
 
 const PAGES: usize = 20;
@@ -16,9 +16,6 @@ const DELAY: Duration = Duration::from_millis(50);
 const IN_FLIGHT: Series = Series::new("in flight", Colour::Blue);
 
 type Failure = Box<dyn std::error::Error>;
-
-/// The start and the end of a request, as times since the start of the first request of its way.
-type Bar = (Duration, Duration);
 
 fn main() -> Result<(), Failure> {
     let origin = Origin::start()?;
@@ -48,21 +45,15 @@ async fn fetch_sequentially(session: &Session, urls: &[String]) -> Result<Vec<Ba
     let started = Instant::now();
     let mut bars = Vec::new();
     for url in urls {
-        bars.push(fetch(session, url, started).await?);
+        bars.push(time_page(session, url, started).await?);
     }
     Ok(bars)
 }
 
 async fn fetch_gathered(session: &Session, urls: &[String]) -> Result<Vec<Bar>, Failure> {
     let started = Instant::now();
-    let jobs = urls.iter().map(|url| fetch(session, url, started));
+    let jobs = urls.iter().map(|url| time_page(session, url, started));
     Ok(gather(jobs).all().await?)
-}
-
-async fn fetch(session: &Session, url: &str, started: Instant) -> Result<Bar, Error> {
-    let begin = started.elapsed();
-    session.get(url).text().await?;
-    Ok((begin, started.elapsed()))
 }
 
 /// Draws a group for each way, with a bar for each request.
@@ -70,17 +61,13 @@ fn draw(ways: &[(&str, Vec<Bar>)]) -> Figure {
     let mut chart = Waterfall::new("ms since the first request");
     let mut descriptions = Vec::new();
     for (name, bars) in ways {
-        let total = bars.iter().map(|(_, end)| *end).max().unwrap_or_default();
         let last = bars.iter().map(|(from, _)| *from).max().unwrap_or_default();
-        let heading = format!("{name}: {} pages in {} ms", bars.len(), total.as_millis());
+        let heading = bars_heading(name, bars);
+        chart = chart.group(draw_bars(&heading, bars, IN_FLIGHT));
         descriptions.push(format!(
             "{heading}, and the last bar begins at {} ms",
             last.as_millis()
         ));
-        let rows = bars
-            .iter()
-            .map(|(from, to)| Row::new("").bar(*from, *to, IN_FLIGHT));
-        chart = chart.group(Group::new(heading).rows(rows));
     }
     let description = format!(
         "A bar for each request, from left to right in time, one below the other. {}.",

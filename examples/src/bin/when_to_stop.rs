@@ -63,8 +63,9 @@ async fn timeouts(origin: &Origin) -> Result<Experiment, Failure> {
     // ANCHOR: timeouts
     // This address accepts no connection and does not refuse one either.
     let silent = ScriptedServer::unaccepting_address()?;
-    let session = log.observe(inflight::builder()).connect_timeout(TIMEOUT);
-    let session = session.build()?;
+    let impatient = log.observe(inflight::builder()).connect_timeout(TIMEOUT);
+    let impatient = impatient.build()?;
+    let session = log.observe(inflight::builder()).build()?;
     let single = log.observe(inflight::builder()).max_in_flight(1).build()?;
     let requests = [
         // The session `single` has one permit. The first of its requests holds it for 400 ms.
@@ -75,7 +76,7 @@ async fn timeouts(origin: &Origin) -> Result<Experiment, Failure> {
             .get(origin.url("/page/2"))
             .name("queue_timeout")
             .queue_timeout(TIMEOUT),
-        session.get(silent.url("/")).name("connect_timeout"),
+        impatient.get(silent.url("/")).name("connect_timeout"),
         // The server never sends a head.
         session
             .get(origin.url("/hang"))
@@ -91,11 +92,11 @@ async fn timeouts(origin: &Origin) -> Result<Experiment, Failure> {
             .get(origin.url("/drip?delay=0.1&numbytes=100&duration=5"))
             .name("timeout")
             .timeout(3 * TIMEOUT),
-        // The server sends a byte every 50 ms, for 0.6 s. No wait for a byte is longer than 150 ms.
+        // The server sends a byte every 50 ms, for 0.6 s. No wait for a byte is longer than 450 ms.
         session
             .get(origin.url("/drip?delay=0.1&numbytes=12&duration=0.6"))
             .name("in time")
-            .read_timeout(TIMEOUT),
+            .read_timeout(3 * TIMEOUT),
     ];
     // ANCHOR_END: timeouts
     let jobs = requests.map(RequestBuilder::text);
@@ -275,8 +276,11 @@ fn press_ctrl_c_after(time: Duration) {
     thread::spawn(move || {
         thread::sleep(time);
         let id = std::process::id().to_string();
-        // If there is no such command, the program fetches all pages.
-        let _ = Command::new("kill").args(["-INT", &id]).status();
+        // `kill` is built into the shell, and a program only on some systems. Without a shell, the program fetches
+        // all pages.
+        let _ = Command::new("sh")
+            .args(["-c", "kill -INT $0", &id])
+            .status();
     });
 }
 
