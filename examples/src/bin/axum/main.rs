@@ -30,6 +30,8 @@ const PAGES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(15);
 /// After how many pages the load requests a report.
 const REPORT_AFTER: u32 = 8;
+/// The probe reports polls that last longer than this. On a busy machine, an ordinary poll may last a tenth of a second.
+const THRESHOLD: Duration = Duration::from_millis(200);
 /// A page that takes this long is slow.
 const SLOW: Duration = Duration::from_millis(30);
 
@@ -47,7 +49,7 @@ fn print_steps() -> Result<(), Failure> {
 
     println!("\n2. with the layer and a probe");
     // ANCHOR: probe
-    let probe = Probe::builder().start(print)?;
+    let probe = Probe::builder().threshold(THRESHOLD).start(print)?;
     // ANCHOR_END: probe
     let load = Load::send(with_layer(service::routes()))?;
     // Waits until the probe has printed all events.
@@ -56,14 +58,20 @@ fn print_steps() -> Result<(), Failure> {
 
     println!("\n3. with a probe that reads stacks");
     // ANCHOR: stacks
-    let probe = Probe::builder().stacks(true).start(print)?;
+    let probe = Probe::builder()
+        .threshold(THRESHOLD)
+        .stacks(true)
+        .start(print)?;
     // ANCHOR_END: stacks
     let load = Load::send(with_layer(service::routes()))?;
     drop(probe);
     load.print();
 
     println!("\n4. the cured service, with the same probe");
-    let probe = Probe::builder().stacks(true).start(print)?;
+    let probe = Probe::builder()
+        .threshold(THRESHOLD)
+        .stacks(true)
+        .start(print)?;
     let load = Load::send(with_layer(service::cured_routes()))?;
     drop(probe);
     load.print();
@@ -242,7 +250,7 @@ impl RecordedRun {
     fn record(routes: Router) -> Result<Self, Failure> {
         let (polls, reports) = (Shared::default(), Shared::default());
         let listener = reports.clone();
-        let probe = Probe::builder().start(move |event| {
+        let probe = Probe::builder().threshold(THRESHOLD).start(move |event| {
             if let Event::Stalled(stall) = event {
                 lock(&listener).push((Instant::now(), stall.lasted));
             }
