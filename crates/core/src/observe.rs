@@ -284,7 +284,7 @@ struct Attempt {
     started: Instant,
     has_connection: AtomicBool,
     has_body: bool,
-    /// Whether the last step was reported.
+    /// Whether the last step of the attempt was reported.
     is_over: AtomicBool,
 }
 
@@ -306,8 +306,11 @@ impl Attempt {
         }
     }
 
+    /// Reports the connection, unless one was reported or the attempt is over. A client on another thread may make
+    /// a connection after its request was dropped.
     fn report_connection(&self, connection: Connection) {
-        if !self.has_connection.swap(true, Ordering::Relaxed) {
+        let is_over = self.is_over.load(Ordering::Relaxed);
+        if !is_over && !self.has_connection.swap(true, Ordering::Relaxed) {
             self.report(Step::Connected(connection));
         }
     }
@@ -356,6 +359,7 @@ impl ObservedExchange {
     /// Starts a new attempt.
     pub(crate) fn start_attempt(&mut self, target: &Target, request: &mut http::Request<Body>) {
         let previous = &self.attempt;
+        previous.is_over.store(true, Ordering::Relaxed);
         self.attempt = Arc::new(Attempt {
             observers: previous.observers.clone(),
             runtime: previous.runtime.clone(),

@@ -253,6 +253,27 @@ fn a_client_reports_its_connections() {
 }
 
 #[test]
+fn a_connection_is_not_reported_after_the_last_step() {
+    let traces: Arc<Mutex<Vec<Trace>>> = Arc::default();
+    let kept = traces.clone();
+    let silent = client(move |request| {
+        lock(&kept).push(Trace::of(&request));
+        pending()
+    });
+    let (builder, log) = with_log(builder(silent, &TestRuntime::new(0)));
+    let session = builder.build().unwrap();
+    let mut request = Box::pin(session.get("http://host/").send());
+    assert!(poll(&mut request).is_pending());
+    drop(request);
+    // The thread of a blocking client may finish a connection later.
+    lock(&traces)[0].report_new_connection();
+    assert_eq!(
+        take_lines(&log),
+        ["1.0 started", "1.1 sending", "1.1 cancelled"]
+    );
+}
+
+#[test]
 fn all_observers_receive_the_same_events() {
     let (builder, one) = with_log(responding(|_| http::Response::new(Body::empty())));
     let (builder, other) = with_log(builder);
