@@ -69,17 +69,7 @@ fn check_pause(actual: Duration) -> Result<(), Reason> {
 /// Runs a part of the check, and adds the name of the runtime to its failure.
 fn on_runtime(name: &str, part: impl FnOnce() -> Result<(), Reason>) -> Result<(), Reason> {
     let result = catch_panic(part).unwrap_or_else(Err);
-    result.map_err(|reason| {
-        let reason = reason.to_string();
-        // The virtual runtime reports a deadlock if the function waits for something that cannot happen.
-        let reason = match reason.contains(": deadlock: ") {
-            true => {
-                "the function waits for a task that never runs, perhaps because the task is on another runtime"
-            }
-            false => &reason,
-        };
-        Reason::new(format!("on the runtime `{name}`, {reason}"))
-    })
+    result.map_err(|reason| Reason::new(format!("on the runtime `{name}`, {reason}")))
 }
 
 /// Adds the replies to a client: each page is ready after some requests.
