@@ -90,7 +90,7 @@ run EXAMPLE BACKEND="tokio":
 
 # Run an example and draw what happened, as an SVG file: `just picture waterfall > waterfall.svg`.
 picture EXAMPLE BACKEND="tokio":
-    @INFLIGHT_PICTURE=${INFLIGHT_PICTURE:-svg} just --quiet run {{EXAMPLE}} {{BACKEND}}
+    @INFLIGHT_PICTURE=${INFLIGHT_PICTURE:-svg} {{just_executable()}} run {{EXAMPLE}} {{BACKEND}}
 
 # docs/outputs.toml lists the commands. Without a name, the recipe runs all of them, which takes about half an hour.
 #

@@ -10,8 +10,7 @@ pub async fn store_all(session: &Session, archive: &Archive, urls: &[String]) ->
     let jobs = gather_with(urls, async |url| {
         let page = session.get(url).text().await?;
         let archive = archive.clone();
-        let stored = unblock(session.runtime(), move || archive.store(&page));
-        stored.await.expect("`store` does not panic");
+        unblock(session.runtime(), move || archive.store(&page)).await?;
         Ok::<_, Error>(())
     });
     jobs.all().await?;

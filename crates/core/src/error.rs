@@ -107,7 +107,7 @@ pub enum ErrorKind {
     Status,
     /// The work was cancelled.
     Cancelled,
-    /// A job of a [gather](mod@crate::gather) panicked.
+    /// A job of a [gather](mod@crate::gather) or a task panicked.
     Panicked,
     /// The deadline of the request, or of a group of requests, passed before the request finished.
     Deadline,

@@ -17,6 +17,7 @@ use sync_wrapper::SyncWrapper;
 
 use crate::backend::runtime::Runtime;
 use crate::backend::sent;
+use crate::error::{Error, ErrorKind};
 
 /// A task that [`Task::spawn`] has started. Awaiting it returns its output.
 ///
@@ -257,10 +258,30 @@ impl<T> Drop for CompletionGuard<T> {
 /// assert_eq!(threads.block_on(sum).unwrap(), 5050);
 /// ```
 ///
+/// In a function that returns [`Error`], `?` converts the error of the task:
+///
+/// ```
+/// use inflight_core::{BlockOn, Error, ErrorKind, unblock};
+/// # use inflight_threads::Threads;
+///
+/// # let threads = Threads::new();
+/// # threads.block_on(async {
+/// let sum: u32 = unblock(&threads, || (1..=100).sum()).await?;
+/// # assert_eq!(sum, 5050);
+/// # Ok::<(), Error>(())
+/// # })?;
+/// # let failed = threads.block_on(unblock(&threads, || -> u32 { panic!("the disk is full") }));
+/// # let error = Error::from(failed.unwrap_err());
+/// # assert_eq!(error.kind(), ErrorKind::Panicked);
+/// # assert!(error.to_string().contains("the disk is full"));
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`TaskError::Panicked`] if the work panics. [`TaskError::Cancelled`] if the runtime ends before
-/// the work has begun.
+/// the work has begun. Both convert to an [`Error`], of the kinds [`ErrorKind::Panicked`] and
+/// [`ErrorKind::Cancelled`].
 ///
 /// # Cancel safety
 ///
@@ -328,6 +349,19 @@ impl fmt::Display for TaskError {
 }
 
 impl std::error::Error for TaskError {}
+
+impl From<TaskError> for Error {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Panicked(panic) => {
+                Self::new(ErrorKind::Panicked).with_context(panic.message().to_owned())
+            }
+            TaskError::Cancelled => {
+                Self::new(ErrorKind::Cancelled).with_context("the task was cancelled")
+            }
+        }
+    }
+}
 
 impl Panic {
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
