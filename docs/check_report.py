@@ -5,7 +5,7 @@ The script reports an error for:
 
 - a message in the browser's console
 - a resource that the page loads
-- a chart that is empty, or whose labels overlap or are cut off
+- a chart that is empty, or whose labels overlap or are cut off, or a line that crosses out a label
 - a chart that the keyboard cannot reach
 - a table whose figures differ from the records
 
@@ -27,7 +27,7 @@ from browser import Browser, find_chromium
 errors = []
 
 # Returns for each visible chart: its size, the number of its data points, the number of those without an area,
-# the pairs of labels that overlap, and the labels that are cut off.
+# the pairs of labels that overlap, the labels that are cut off, and the labels that a line crosses.
 CHARTS = """() => Array.from(document.querySelectorAll("svg.picture")).filter(svg => svg.getClientRects().length).map(svg => {
   const points = Array.from(svg.querySelectorAll(".datum")).map(point => point.getBoundingClientRect());
   const labels = Array.from(svg.querySelectorAll("text")).map(text => [text.textContent, text.getBoundingClientRect()]).filter(([text]) => text);
@@ -36,7 +36,13 @@ CHARTS = """() => Array.from(document.querySelectorAll("svg.picture")).filter(sv
   labels.forEach(([first, a], n) => labels.slice(n + 1).forEach(([second, b]) => { if (overlap(a, b)) { overlaps.push(first + " / " + second); } }));
   const box = svg.getBoundingClientRect();
   const cut = labels.filter(([, at]) => at.left < box.left - 2 || at.right > box.right + 2 || at.bottom > box.bottom + 2).map(([text]) => text);
-  return { id: svg.id, width: box.width, height: box.height, points: points.length, empty: points.filter(at => at.width * at.height === 0).length, overlaps, cut };
+  const onLine = Array.from(svg.querySelectorAll("line, polyline")).flatMap(line => {
+    const length = line.getTotalLength(), toPage = line.getScreenCTM();
+    return Array.from({ length: Math.ceil(length / 2) + 1 }, (_, n) => line.getPointAtLength(Math.min(2 * n, length)).matrixTransform(toPage));
+  });
+  const isInside = at => point => point.x > at.left + 2 && point.x < at.right - 2 && point.y > at.top + 4 && point.y < at.bottom - 4;
+  const crossed = labels.filter(([, at]) => onLine.some(isInside(at))).map(([text]) => text);
+  return { id: svg.id, width: box.width, height: box.height, points: points.length, empty: points.filter(at => at.width * at.height === 0).length, overlaps, cut, crossed };
 })"""
 
 # Returns the data point that has the focus, and the text of the tooltip.
@@ -60,6 +66,8 @@ def check_charts(browser, view):
             errors.append(f"{name} has {chart['points']} data points, {chart['empty']} of them without an area")
         for labels in chart["overlaps"]:
             errors.append(f"{name}: labels overlap: {labels}")
+        for label in chart["crossed"]:
+            errors.append(f"{name}: a line crosses a label: {label}")
         for label in chart["cut"]:
             errors.append(f"{name}: a label is cut off: {label}")
     if browser.evaluate("() => document.documentElement.scrollWidth > document.documentElement.clientWidth"):

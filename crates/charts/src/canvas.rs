@@ -91,10 +91,10 @@ fn root(id: &str, title: &str, description: &str) -> Element {
         )
 }
 
-/// Creates the group of a data point. It is focusable and has a tooltip.
+/// Creates the group of a data point, with a tooltip. A page that shows tooltips for the keyboard makes the group
+/// focusable with a script. Otherwise, a page with many charts would have hundreds of stops of the Tab key.
 pub(crate) fn datum(colour: &str, tip: &str) -> Element {
     Element::with_class("g", &format!("datum {colour}"))
-        .with("tabindex", 0)
         .with("role", "img")
         .with("aria-label", tip)
         .child(Element::new("title").text(tip))

@@ -98,6 +98,8 @@ impl DotPlot {
         };
         let mut y = top;
         let mut drawn = Vec::new();
+        // The vertical lines are drawn only here, so that they cross no label.
+        let mut bands: Vec<(f64, f64)> = Vec::new();
         for group in &self.groups {
             if let Some(heading) = &group.heading {
                 drawn.push(label(
@@ -108,16 +110,25 @@ impl DotPlot {
                 ));
                 y += HEADING;
             }
+            if !narrow {
+                bands.push((y, y + height * group.rows.len() as f64));
+            }
             for row in &group.rows {
                 let middle = y + if narrow { 24.0 } else { height / 2.0 };
                 drawn.push(self.row(row, &scale, (left, right), y, middle, height, width));
+                if narrow {
+                    bands.push((middle - 7.0, middle + 7.0));
+                }
                 y += height;
             }
         }
         let bottom = y + 4.0;
         for at in scale.ticks(((right - left) / 75.0) as usize) {
             let x = scale.position(at);
-            canvas.line("grid", (x, top), (x, bottom));
+            for (from, to) in &bands {
+                canvas.line("grid", (x, *from), (x, *to));
+            }
+            canvas.line("axis", (x, bottom), (x, bottom + 3.0));
             canvas.text(x, bottom + 15.0, "tick middle", &tick(at));
         }
         canvas.line("axis", (left, bottom), (right, bottom));
@@ -136,7 +147,10 @@ impl DotPlot {
         if let Some(reference) = &self.reference {
             let x = scale.position(reference.at);
             let line_y = FONT_SIZE + 5.0;
-            canvas.line("limit", (x, line_y - 9.0), (x, bottom));
+            canvas.line("limit", (x, line_y - 9.0), (x, line_y + 4.0));
+            for (from, to) in &bands {
+                canvas.line("limit", (x, *from), (x, *to));
+            }
             let room = text_width(&reference.label) + 8.0;
             // Put the label on a side of the line where it fits, or truncate it on the wider side.
             let (place, class, space) = if x + room <= width {

@@ -1,5 +1,5 @@
-//! A heat map of runtimes and clients. A stronger colour means a higher cost. The outer column shows the
-//! effect of each runtime, and the outer row shows the effect of each client.
+//! A heat map of runtimes and clients. A stronger colour means a higher cost. The outer column shows the factor
+//! between the clients on each runtime, and the outer row shows the factor between the runtimes with each client.
 
 use crate::canvas::{Canvas, datum, label, rect, truncated, wrapped};
 use crate::element::Element;
@@ -13,9 +13,9 @@ pub struct HeatMap {
     pub client_names: [&'static str; 3],
     /// The cells. Rows are runtimes, and columns are clients.
     pub cells: [[Option<HeatMapCell>; 3]; 3],
-    /// The formatted effect of each runtime.
+    /// For each runtime, the formatted factor between its highest and its lowest cell.
     pub runtimes: [String; 3],
-    /// The formatted effect of each client.
+    /// For each client, the formatted factor between its highest and its lowest cell.
     pub clients: [String; 3],
     /// The label of the values, with the unit.
     pub label: String,
@@ -39,7 +39,7 @@ impl HeatMap {
         let mut canvas = Canvas::new(width);
         let narrow = canvas.is_narrow();
         let left = if narrow { 82.0 } else { 110.0 };
-        let margin = if narrow { 60.0 } else { 150.0 };
+        let margin = if narrow { 60.0 } else { 110.0 };
         let column = (width - left - margin) / 3.0;
         let row = if narrow { 54.0 } else { 60.0 };
         let mut top = 4.0;
@@ -57,8 +57,7 @@ impl HeatMap {
             );
         }
         let far = left + 3.0 * column + 10.0;
-        let heading = if narrow { "alone" } else { "the runtime alone" };
-        canvas.text(far, top - 8.0, "name", heading);
+        canvas.text(far, top - 8.0, "name", "factor");
         for (n, runtime) in self.runtime_names.iter().enumerate() {
             let y = top + n as f64 * row;
             canvas.text(left - 10.0, y + row / 2.0 + 4.0, "heading end", runtime);
@@ -78,8 +77,7 @@ impl HeatMap {
             canvas.text(far, y + row / 2.0 + 4.0, "figure", &text);
         }
         let below = top + 3.0 * row + 22.0;
-        let heading = if narrow { "alone" } else { "client alone" };
-        canvas.text(left - 10.0, below, "name end", heading);
+        canvas.text(left - 10.0, below, "name end", "factor");
         for (m, client) in self.clients.iter().enumerate() {
             let x = left + (m as f64 + 0.5) * column;
             canvas.text(x, below, "figure middle", &truncated(client, column));

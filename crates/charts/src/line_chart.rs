@@ -1,4 +1,5 @@
-//! A line chart of a metric over a variable: one line for each contender, labelled at its end.
+//! A line chart of a metric over a variable: one line for each contender, labelled at its end. Fewer than three
+//! points have no line, because a line would suggest a course between them that nobody measured.
 
 use crate::Interval;
 use crate::canvas::{Canvas, FONT_SIZE, datum, line, rect, spread, text_width, truncated, wrapped};
@@ -50,6 +51,9 @@ pub struct SeriesPoint {
     pub is_knee: bool,
 }
 
+/// The number of points from which a series has a line.
+const POINTS_OF_A_LINE: usize = 3;
+
 /// The minimum distance between the labels at the side.
 const LABEL_SPACING: f64 = 15.0;
 
@@ -90,7 +94,8 @@ impl LineChart {
         canvas.line("axis", (left, bottom), (right, bottom));
         self.draw_x_axis(&mut canvas, &x, bottom, right);
         self.draw_limit(&mut canvas, &x, &y);
-        for series in &self.series {
+        let with_line = |series: &&LineSeries| series.points.len() >= POINTS_OF_A_LINE;
+        for series in self.series.iter().filter(with_line) {
             canvas.add(draw_series(series, &x, &y));
         }
         let mut below = bottom + 44.0;

@@ -135,6 +135,10 @@ pub struct Metric {
     pub better: Better,
     /// The physical limit, if there is one.
     pub limit: Option<Limit>,
+    /// The value that the experiment asks for, if there is one.
+    pub target: Option<Target>,
+    /// The time after which the experiment itself ends what it measures, in the metric's unit.
+    pub timeout: Option<f64>,
     /// The style of the metric's charts.
     pub chart_style: ChartStyle,
 }
@@ -148,6 +152,8 @@ impl Metric {
             unit,
             better: Better::Lower,
             limit: None,
+            target: None,
+            timeout: None,
             chart_style: ChartStyle::Default,
         }
     }
@@ -164,6 +170,26 @@ impl Metric {
     pub(crate) const fn with_limit(self, description: &'static str, at: fn(x: f64) -> f64) -> Self {
         Self {
             limit: Some(Limit { at, description }),
+            ..self
+        }
+    }
+
+    /// Returns the metric with a target.
+    pub(crate) const fn with_target(
+        self,
+        description: &'static str,
+        at: fn(x: f64) -> f64,
+    ) -> Self {
+        Self {
+            target: Some(Target { at, description }),
+            ..self
+        }
+    }
+
+    /// Returns the metric with a timeout.
+    pub(crate) const fn with_timeout(self, timeout: f64) -> Self {
+        Self {
+            timeout: Some(timeout),
             ..self
         }
     }
@@ -231,7 +257,8 @@ pub enum ChartStyle {
     Default,
     /// Dot plots show bars that start at zero, so that their lengths can be compared.
     BarsFromZero,
-    /// Line charts mark the knee of each line: the last point before the metric grows quickly.
+    /// Line charts mark the knee of each line: the last point before the metric exceeds twice its value at the
+    /// lowest point.
     MarkedKnees,
 }
 
@@ -241,6 +268,16 @@ pub struct Limit {
     /// Returns the limit at a point. `x` is 0 in an experiment without a variable.
     pub at: fn(x: f64) -> f64,
     /// What sets the limit, such as `the slowest page's delay`.
+    pub description: &'static str,
+}
+
+/// The value that an experiment asks for, such as the request rate. Unlike a [`Limit`], it can be exceeded: a
+/// client that was late for a while completes more pages per second afterwards.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Returns the target at a point.
+    pub at: fn(x: f64) -> f64,
+    /// What sets the target, such as `the request rate`.
     pub description: &'static str,
 }
 

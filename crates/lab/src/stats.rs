@@ -96,12 +96,7 @@ impl Estimate {
     }
 
     /// Returns an estimate of `value`. The interval contains the share `level` of the resampled values.
-    pub(crate) fn from_resamples(
-        value: f64,
-        mut resampled: Vec<f64>,
-        level: f64,
-        rounds: usize,
-    ) -> Self {
+    fn from_resamples(value: f64, mut resampled: Vec<f64>, level: f64, rounds: usize) -> Self {
         resampled.sort_by(f64::total_cmp);
         let tail = (1.0 - level) / 2.0;
         let at = |share: f64| {
@@ -198,16 +193,11 @@ fn median_of_sorted(sorted: &[f64]) -> Option<f64> {
 }
 
 /// Draws rounds with replacement.
-pub(crate) struct Resampler(fastrand::Rng);
+struct Resampler(fastrand::Rng);
 
 impl Resampler {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(fastrand::Rng::with_seed(SEED))
-    }
-
-    /// Draws `n` indices below `n`.
-    pub(crate) fn indices(&mut self, n: usize) -> Vec<usize> {
-        (0..n).map(|_| self.0.usize(..n)).collect()
     }
 
     /// Returns the median of one resample. Counts how often each value is drawn, which is faster than

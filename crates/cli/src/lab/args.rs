@@ -129,25 +129,31 @@ pub(crate) const DEFAULT_REPORT_PATH: &str = "lab-report.html";
 Examples:
   inflight lab report
   inflight lab report --records monday.csv --records tuesday.csv --out report.html
-  inflight lab report --markdown docs/src/figures.md
+  inflight lab report --markdown docs/src/figures.md --figures docs/output
 
 The page is one HTML file that loads no other files. It shows the last run of each experiment, and
 lists the experiments that were not measured. In a FILE of --markdown, the text between
 `<!-- lab:begin NAME -->` and `<!-- lab:end NAME -->` is replaced with tables or text for NAME. NAME is
-an experiment, or `findings`, `effects` (the cost of each runtime and of each client) or `noise` (the
-smallest difference that can be measured).")]
+an experiment, or `findings`, `effects` (how much the runtime and the client matter) or `noise` (the
+smallest difference that can be measured). `gather:titles` stands for the titles of the charts of
+gather. --figures writes the first chart of each experiment to DIR/chart-NAME.html, as an HTML
+element for a page with the style sheet of the charts.")]
 pub(crate) struct Report {
     /// A file of records; may be repeated [default: every .csv file in target/lab]
     #[arg(long, value_name = "FILE")]
     pub(crate) records: Vec<PathBuf>,
 
-    /// Write the page to FILE [default: lab-report.html, or no page with --markdown]
+    /// Write the page to FILE [default: lab-report.html, or no page with --markdown or --figures]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
     /// Replace the tables in this Markdown file; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Vec<PathBuf>,
+
+    /// Write the first chart of each experiment to DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) figures: Option<PathBuf>,
 }
 
 /// Compare two files of records and show what became slower or faster

@@ -43,7 +43,15 @@ pub(super) fn run(args: args::Report) -> Result<ExitStatus, CliError> {
         let filled = report.fill(&page).map_err(|error| failed(&error))?;
         pages.push((path.clone(), filled));
     }
-    // With --markdown and without --out, no HTML page is written.
+    if let Some(folder) = args.figures {
+        // Experiments that the lab no longer defines have no place on a page.
+        let charts = report.main_charts().into_iter();
+        let defined = charts.filter(|(name, _)| experiments::find(name).is_some());
+        pages.extend(
+            defined.map(|(name, chart)| (folder.join(format!("chart-{name}.html")), chart)),
+        );
+    }
+    // With --markdown or --figures and without --out, no HTML page is written.
     let out = match (args.out, pages.is_empty()) {
         (None, true) => Some(PathBuf::from(args::DEFAULT_REPORT_PATH)),
         (out, _) => out,

@@ -2,7 +2,7 @@
 
 use super::blocking::GAP;
 use super::contenders::owned_names;
-use crate::experiment::{Effort, Execution, Experiment, Plan, Variable};
+use crate::experiment::{ChartStyle, Effort, Execution, Experiment, Plan, Variable};
 use crate::worker::stall::StallBenchmark;
 use crate::worker::{Benchmark, Failure, WorkerConfig};
 
@@ -17,16 +17,18 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         name: "calls that block at once",
         unit: "",
     }),
-    metrics: &[GAP.with_limit(
-        "zero while a worker is free, then the page's delay",
-        |blockers| {
-            if blockers < WORKERS as f64 {
-                0.0
-            } else {
-                DELAY_MS as f64
-            }
-        },
-    )],
+    metrics: &[GAP
+        .with_limit(
+            "zero while a worker is free, then the page's delay",
+            |blockers| {
+                if blockers < WORKERS as f64 {
+                    0.0
+                } else {
+                    DELAY_MS as f64
+                }
+            },
+        )
+        .with_chart_style(ChartStyle::MarkedKnees)],
     verification: "every page, byte for byte",
     programs: || owned_names(&["tokio", "smol", "async-std"]),
     plan: |effort| match effort {

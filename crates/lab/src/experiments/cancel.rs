@@ -40,7 +40,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             "time from the cancel of 8 requests until the server sees all connections close",
             "ms",
         )
-        .with_limit("immediately", |_| 0.0),
+        .with_limit("immediately", |_| 0.0)
+        .with_timeout(TIMEOUT.as_secs() as f64 * 1e3),
         Metric::new("left", "additional open descriptors after 200 ms", "")
             .with_limit("none", |_| 0.0),
     ],

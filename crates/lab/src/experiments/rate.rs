@@ -37,7 +37,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         ),
         Metric::new("done", "completed pages per second", "1/s")
             .higher_is_better()
-            .with_limit("the request rate", |rate| rate),
+            .with_target("the request rate", |rate| rate),
     ],
     verification: "every page, byte for byte",
     programs: || {

@@ -2,7 +2,12 @@
 //! from the records if there is no definition.
 
 use crate::data::ExperimentResults;
-use crate::experiment::{Better, ChartStyle, Experiment, Limit};
+use crate::experiment::{Better, ChartStyle, Experiment, Limit, Target};
+use crate::stats::median;
+
+/// The share of the target that a contender must reach. In runs with many rounds, a contender that keeps up
+/// misses the target by at most 0.2 %.
+const TARGET_SHARE: f64 = 0.99;
 
 /// The description of an experiment.
 #[derive(Clone, Debug)]
@@ -48,6 +53,10 @@ pub struct MetricInfo {
     pub better: Option<Better>,
     /// The physical limit, if there is one.
     pub limit: Option<Limit>,
+    /// The value that the experiment asks for, if there is one.
+    pub target: Option<Target>,
+    /// The time after which the experiment itself ends what it measures, in the metric's unit.
+    pub timeout: Option<f64>,
     /// The style of the metric's charts.
     pub chart_style: ChartStyle,
 }
@@ -72,6 +81,8 @@ impl From<&Experiment> for ExperimentInfo {
                     unit: metric.unit.to_owned(),
                     better: Some(metric.better),
                     limit: metric.limit,
+                    target: metric.target,
+                    timeout: metric.timeout,
                     chart_style: metric.chart_style,
                 })
                 .collect(),
@@ -116,6 +127,8 @@ impl ExperimentInfo {
                         .unwrap_or_default(),
                     better: None,
                     limit: None,
+                    target: None,
+                    timeout: None,
                     chart_style: ChartStyle::Default,
                 })
                 .collect(),
@@ -135,6 +148,26 @@ impl ExperimentInfo {
             (sample.is_duplicate(), named, other, sample.x.to_bits())
         });
     }
+
+    /// Removes each limit that a median of the results beats: then it is not a limit, and the report must not call
+    /// it one.
+    pub fn drop_beaten_limits(&mut self, results: &ExperimentResults) {
+        for metric in &mut self.metrics {
+            let beats = |x: f64, value: f64| {
+                let limit = metric.limit_at(x);
+                limit.is_some_and(|limit| match metric.better {
+                    Some(Better::Higher) => value > limit,
+                    _ => value < limit,
+                })
+            };
+            let mut samples = results.of_metric(&metric.name);
+            let is_beaten =
+                samples.any(|one| median(&one.values()).is_some_and(|value| beats(one.x, value)));
+            if is_beaten {
+                metric.limit = None;
+            }
+        }
+    }
 }
 
 impl MetricInfo {
@@ -142,5 +175,22 @@ impl MetricInfo {
     pub fn limit_at(&self, x: f64) -> Option<f64> {
         let limit = self.limit.as_ref()?;
         Some((limit.at)(x)).filter(|limit| limit.is_finite())
+    }
+
+    /// Returns the target at a point, if it is finite.
+    pub fn target_at(&self, x: f64) -> Option<f64> {
+        let target = self.target.as_ref()?;
+        Some((target.at)(x)).filter(|target| target.is_finite())
+    }
+
+    /// Returns whether a value reaches the target at a point, within 1 %. Without a target, every value does.
+    pub fn reaches_target(&self, x: f64, value: f64) -> bool {
+        let target = self.target_at(x);
+        target.is_none_or(|target| value >= target * TARGET_SHARE)
+    }
+
+    /// Returns whether a value is so close to the timeout that the experiment's own setting determines it.
+    pub fn is_timeout(&self, value: f64) -> bool {
+        self.timeout.is_some_and(|timeout| value >= 0.9 * timeout)
     }
 }

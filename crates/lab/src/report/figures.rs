@@ -1,5 +1,8 @@
-//! Selects the charts of an experiment. A title claims a difference only if the difference exceeds the noise.
-//! The noise is the difference between the two contenders of an A/A pair, which have the same program.
+//! Selects the charts of an experiment, and writes their captions.
+//!
+//! - A metric over a variable with at least three points gets a line chart. A line through two points would suggest
+//!   a course between them that nobody measured, so two points get a dot plot.
+//! - A metric of all nine cells also gets a heat map.
 
 use inflight_charts::{
     AxisKind, Chart, DotGroup, DotPlot, DotRow, HeatMap, HeatMapCell, LineChart, LineSeries,
@@ -8,12 +11,14 @@ use inflight_charts::{
 
 use super::experiment_info::{ExperimentInfo, MetricInfo, VariableInfo};
 use super::series_style::{cell, markers};
-use super::table::{format_exact, format_interval, format_point, measured_metrics};
-use super::titles;
+use super::table::{
+    RoundCounts, capitalize, format_exact, format_interval, format_point, measured_metrics,
+};
+use super::titles::{self, Median};
 use crate::data::{ExperimentResults, Sample};
 use crate::experiment::{Better, ChartStyle};
-use crate::factors::{CLIENTS, RUNTIMES, Separation, format_factor, separate};
-use crate::stats::Estimate;
+use crate::factors::{CLIENTS, RUNTIMES, Spread, Spreads, format_factor};
+use crate::stats::{Estimate, may_claim, median};
 use crate::text::{display_unit, format_figure, format_number};
 
 /// A chart with its title and caption.
@@ -50,31 +55,57 @@ impl<'a> View<'a> {
         let heat_map = metrics.first().and_then(|metric| self.heat_map(metric));
         let mut figures = Vec::from_iter(heat_map);
         for (n, metric) in metrics.iter().enumerate() {
-            match &self.info.variable {
-                Some(_) if self.results.points(&metric.name).len() > 1 => {
-                    // Many lines are hard to tell apart, so a dot plot also shows one point.
-                    if n == 0 && self.contenders(metric).len() > 6 {
-                        figures.push(self.dot_plot(metric));
-                    }
-                    figures.push(self.line_chart(metric));
-                }
-                _ => figures.push(self.dot_plot(metric)),
+            let points = match self.info.variable {
+                Some(_) => self.results.points(&metric.name),
+                None => vec![0.0],
+            };
+            if points.len() < 3 {
+                figures.push(self.dot_plot(metric, &points));
+                continue;
             }
+            // Many lines are hard to tell apart, so a dot plot also shows one point.
+            if n == 0 && self.contenders(metric).len() > 6 {
+                figures.push(self.dot_plot(metric, &[self.main_point(&metric.name)]));
+            }
+            figures.push(self.line_chart(metric, &points));
         }
         figures
     }
 
-    /// Separates the effects of runtime and client at the largest point at which all combinations of a runtime
-    /// and a client have results.
-    pub(crate) fn separation(&self) -> Option<Separation> {
-        let metric = *measured_metrics(self.info, self.results).first()?;
-        let better = metric.better.unwrap_or(Better::Lower);
-        let smallest = self.results.smallest_difference(&metric.name);
+    /// Returns the largest point at which all nine cells can be compared.
+    pub(crate) fn heat_map_point(&self, metric: &MetricInfo) -> Option<f64> {
         let points = self.results.points(&metric.name);
-        points.iter().rev().find_map(|x| {
-            let cell = |name: &str| Some(&self.results.get(&metric.name, name, *x)?.rounds);
-            separate(*x, better, cell, smallest)
+        let mut largest_first = points.iter().rev();
+        largest_first
+            .find(|x| self.spreads(metric, **x).is_some())
+            .copied()
+    }
+
+    /// Compares the runtimes and the clients at one point. Returns `None` if a cell has no value above zero, or if the
+    /// experiment's own timeout determines a value.
+    pub(crate) fn spreads(&self, metric: &MetricInfo, x: f64) -> Option<Spreads> {
+        let value = |name: &str| self.value(&metric.name, name, x);
+        Spreads::new(|name| value(name).filter(|value| !metric.is_timeout(*value)))
+    }
+
+    /// Returns whether a heat map shows this contender.
+    pub(crate) fn is_in_heat_map(&self, contender: &str) -> bool {
+        contender.split_once('/').is_some_and(|(runtime, client)| {
+            RUNTIMES.contains(&runtime) && CLIENTS.contains(&client)
         })
+    }
+
+    /// Returns the medians at one point, in the order of the chart.
+    pub(crate) fn medians(&self, metric: &MetricInfo, x: f64) -> Vec<Median> {
+        let median = |contender: &str| {
+            Some(Median {
+                contender: contender.to_owned(),
+                value: self.value(&metric.name, contender, x)?,
+                unit: metric.unit.clone(),
+            })
+        };
+        let names = self.contenders(metric).into_iter();
+        names.filter_map(median).collect()
     }
 
     /// Returns the point for charts of a single point: the largest point with results of nearly all contenders,
@@ -139,77 +170,26 @@ impl<'a> View<'a> {
         tip
     }
 
-    /// Creates a dot plot with a row for each contender. If names have two parts, such as `smol: inline`, the
-    /// rows are grouped.
-    fn dot_plot(&self, metric: &MetricInfo) -> Figure {
-        let x = self.main_point(&metric.name);
-        let names = self.contenders(metric);
-        let has_groups = names.iter().any(|name| name.contains(": "));
-        let has_cells = names.iter().filter(|name| cell(name).is_some()).count() >= 6;
-        let mut groups: Vec<DotGroup> = Vec::new();
-        for (name, style) in names.iter().zip(markers(&names)) {
-            let sample = self.results.get(&metric.name, name, x);
-            let Some((sample, value)) = sample.and_then(|one| Some((one, one.estimate()?))) else {
-                continue;
-            };
-            let (heading, label) = match (cell(name), name.split_once(": ")) {
-                (Some(cell), _) if has_cells => (Some(cell.client()), *name),
-                (_, Some((runtime, mode))) => (Some(runtime), mode),
-                _ if has_cells || has_groups => (Some("others"), *name),
-                _ => (None, *name),
-            };
-            let row = DotRow {
-                name: label.to_owned(),
-                style,
-                value: value.into(),
-                figure: format_figure(value.value, &sample.unit),
-                tip: self.tooltip(metric, sample, &value),
-            };
-            let heading = heading.map(str::to_owned);
-            match groups.iter_mut().find(|group| group.heading == heading) {
-                Some(group) => group.rows.push(row),
-                None => groups.push(DotGroup {
-                    heading,
-                    rows: vec![row],
-                }),
-            }
-        }
-        let values: Vec<f64> = groups
-            .iter()
-            .flat_map(|group| group.rows.iter().map(|row| row.value.value))
-            .collect();
-        let reference = metric.limit_at(x).map(|at| ReferenceLine {
-            at,
-            label: limit_label(metric, Some(at)),
-        });
-        let limit = reference.as_ref().map(|reference| reference.at);
-        let is_wide = spans_magnitudes(values.iter().copied().chain(limit));
-        let most = values.iter().copied().fold(0.0, f64::max);
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let is_close = least > 0.0 && most / least < 2.0;
-        let axis_kind = match metric.chart_style {
-            ChartStyle::BarsFromZero => AxisKind::FromZero,
-            _ if values.len() < 2 => AxisKind::FromZero,
-            _ if is_close => AxisKind::Fitted,
-            _ if is_wide => AxisKind::Logarithmic,
-            _ => AxisKind::FromZero,
+    /// Creates a dot plot with a row for each contender at each point.
+    fn dot_plot(&self, metric: &MetricInfo, points: &[f64]) -> Figure {
+        let groups = self.dot_groups(metric, points);
+        let rows = || groups.iter().flat_map(|group| &group.rows);
+        let values: Vec<f64> = rows().map(|row| row.value.value).collect();
+        let reference = self.reference_line(metric, points);
+        let axis_kind = axis_kind(metric, &values, reference.as_ref());
+        let point = match (&self.info.variable, points) {
+            (Some(_), [x]) => format!("{}. ", capitalize(&self.describe_point(*x))),
+            _ => String::new(),
         };
-        let point = match self.info.variable {
-            Some(_) => format!("{}. ", super::table::capitalize(&self.describe_point(x))),
-            None => String::new(),
-        };
-        let shape = match axis_kind {
+        let mark = match axis_kind {
             AxisKind::FromZero => "Bar",
             _ => "Mark",
         };
+        let shown = |sample: &&Sample| points.contains(&sample.x);
         Figure {
             id: self.id(&format!("{}-dots", metric.name)),
-            title: titles::comparison(self, metric, x),
-            caption: format!(
-                "{point}{shape}: median; thin line: 95 % interval.{}{}",
-                describe_limit(metric),
-                self.mistake_note(metric)
-            ),
+            title: titles::title(self, metric, points).to_string(),
+            caption: format!("{point}{}", self.how_to_read(metric, mark, shown)),
             metric: metric.name.clone(),
             chart: Chart::DotPlot(DotPlot {
                 groups,
@@ -220,7 +200,80 @@ impl<'a> View<'a> {
         }
     }
 
-    fn line_chart(&self, metric: &MetricInfo) -> Figure {
+    /// Returns the groups of a dot plot. With several points, each point is a group. Otherwise, names with two parts,
+    /// such as `smol: inline`, are grouped by the first part, and cells by their client.
+    fn dot_groups(&self, metric: &MetricInfo, points: &[f64]) -> Vec<DotGroup> {
+        let names = self.contenders(metric);
+        let has_groups = names.iter().any(|name| name.contains(": "));
+        let has_cells = names.iter().filter(|name| cell(name).is_some()).count() >= 6;
+        let mut groups: Vec<DotGroup> = Vec::new();
+        for x in points {
+            for (name, style) in names.iter().zip(markers(&names)) {
+                let sample = self.results.get(&metric.name, name, *x);
+                let Some((sample, value)) = sample.and_then(|one| Some((one, one.estimate()?)))
+                else {
+                    continue;
+                };
+                let (heading, label) = match (cell(name), name.split_once(": ")) {
+                    _ if points.len() > 1 => (Some(self.describe_point(*x)), *name),
+                    (Some(cell), _) if has_cells => (Some(cell.client().to_owned()), *name),
+                    (_, Some((runtime, mode))) => (Some(runtime.to_owned()), mode),
+                    _ if has_cells || has_groups => (Some("others".to_owned()), *name),
+                    _ => (None, *name),
+                };
+                let row = DotRow {
+                    name: label.to_owned(),
+                    style,
+                    value: value.into(),
+                    figure: format_figure(value.value, &sample.unit),
+                    tip: self.tooltip(metric, sample, &value),
+                };
+                match groups.iter_mut().find(|group| group.heading == heading) {
+                    Some(group) => group.rows.push(row),
+                    None => groups.push(DotGroup {
+                        heading,
+                        rows: vec![row],
+                    }),
+                }
+            }
+        }
+        groups
+    }
+
+    /// Returns the line of the limit, the target or the timeout. A limit that depends on the point has no line in a
+    /// chart of several points.
+    fn reference_line(&self, metric: &MetricInfo, points: &[f64]) -> Option<ReferenceLine> {
+        let reference = Reference::of(metric)?;
+        let mut lines = points.iter().map(|x| reference.at(metric, *x));
+        let at = lines.next()??;
+        lines.all(|other| other == Some(at)).then(|| ReferenceLine {
+            at,
+            label: reference.label(metric, Some(at)),
+        })
+    }
+
+    /// Describes the marks of a chart, the noise, the reference line, and what the chart leaves out.
+    fn how_to_read(
+        &self,
+        metric: &MetricInfo,
+        mark: &str,
+        shown: impl Fn(&&Sample) -> bool,
+    ) -> String {
+        let samples = self.results.of_metric(&metric.name).filter(shown);
+        let marks = match RoundCounts::new(samples).describe() {
+            Some((median, intervals)) => format!("{mark}: {median}; line: {intervals}."),
+            None => format!("{mark}: the value of one round."),
+        };
+        let reference = Reference::of(metric).map(|reference| reference.describe());
+        format!(
+            "{marks} {}{}{}",
+            self.describe_noise(&metric.name),
+            reference.unwrap_or_default(),
+            self.mistake_note(metric)
+        )
+    }
+
+    fn line_chart(&self, metric: &MetricInfo, all_points: &[f64]) -> Figure {
         let names = self.contenders(metric);
         let has_knees = metric.chart_style == ChartStyle::MarkedKnees;
         let mut series = Vec::new();
@@ -250,11 +303,13 @@ impl<'a> View<'a> {
         let points = || series.iter().flat_map(|series| &series.points);
         let least = points().map(|point| point.x).fold(f64::INFINITY, f64::min);
         let most = points().map(|point| point.x).fold(0.0, f64::max);
-        let curve = metric.limit.as_ref().map(|_| {
+        let curve = Reference::of(metric).map(|reference| {
             let at = (0..=300).map(|n| least * (most / least).powf(f64::from(n) / 300.0));
-            let curve: Vec<(f64, f64)> =
-                at.filter_map(|x| Some((x, metric.limit_at(x)?))).collect();
-            (curve, limit_label(metric, None))
+            let at = at.filter_map(|x| Some((x, reference.at(metric, x)?)));
+            (
+                at.collect::<Vec<(f64, f64)>>(),
+                reference.label(metric, None),
+            )
         });
         let limits = curve
             .iter()
@@ -271,19 +326,10 @@ impl<'a> View<'a> {
         let knee_legend = points().any(|point| point.is_knee).then_some(
             "knee: the last point before the metric exceeds twice its value at the lowest point",
         );
-        let last = self.results.points(&metric.name).last().copied();
         Figure {
             id: self.id(&format!("{}-lines", metric.name)),
-            title: match has_knees {
-                true => titles::knees(self, metric),
-                // Differences are usually largest at the last point.
-                false => titles::comparison(self, metric, last.unwrap_or_default()),
-            },
-            caption: format!(
-                "Mark: median; line through it: 95 % interval.{}{}",
-                describe_limit(metric),
-                self.mistake_note(metric)
-            ),
+            title: titles::title(self, metric, all_points).to_string(),
+            caption: self.how_to_read(metric, "Mark", |_| true),
             metric: metric.name.clone(),
             chart: Chart::LineChart(LineChart {
                 x_label: x_name,
@@ -309,8 +355,8 @@ impl<'a> View<'a> {
 
     /// Creates the heat map of runtimes and clients, if all cells have results.
     fn heat_map(&self, metric: &MetricInfo) -> Option<Figure> {
-        let separation = self.separation()?;
-        let x = separation.x;
+        let x = self.heat_map_point(metric)?;
+        let spreads = self.spreads(metric, x)?;
         let values = RUNTIMES.map(|runtime| {
             CLIENTS.map(|client| {
                 let sample = self
@@ -351,77 +397,124 @@ impl<'a> View<'a> {
                 })
             })
         });
-        let factors = |factors: [f64; 3]| factors.map(|factor| format!("{factor:.2} x"));
+        let factors = |spreads: &[Spread; 3]| {
+            spreads
+                .each_ref()
+                .map(|spread| format!("{:.2} x", spread.factor))
+        };
         let point = match self.info.variable {
             Some(_) => format!(" ({})", self.describe_point(x)),
             None => String::new(),
         };
         Some(Figure {
             id: self.id("matrix"),
-            title: separation.sentence(),
+            title: titles::of_cells(self, metric, x).to_string(),
             caption: format!(
-                "{}Below each value: the ratio to the best cell. The outer row and column show the cost of \
-                 a client and of a runtime alone, as a ratio to the best one. A stronger colour means a \
-                 higher cost.",
-                separation
-                    .describe_residual()
-                    .map_or(String::new(), |residual| residual + " ")
+                "Below each value: the ratio to the best cell. Factor: the highest value of a row or a column, \
+                 divided by the lowest. A stronger colour means a higher cost. {}",
+                self.describe_noise(&metric.name)
             ),
             metric: metric.name.clone(),
             chart: Chart::HeatMap(Box::new(HeatMap {
                 runtime_names: RUNTIMES,
                 client_names: CLIENTS,
                 cells,
-                runtimes: factors(separation.runtime.factors),
-                clients: factors(separation.client.factors),
+                runtimes: factors(&spreads.of_runtimes),
+                clients: factors(&spreads.of_clients),
                 label: format!("{}{point}", Self::axis_label(metric)),
             })),
         })
     }
 
-    /// Returns the ratio of the contender `of` to the contender `to`, if the ratio may be claimed as a
-    /// difference.
-    pub(crate) fn claimable_ratio(
-        &self,
-        metric: &str,
-        of: &str,
-        to: &str,
-        x: f64,
-    ) -> Option<Estimate> {
-        let ratio = self.results.ratio(metric, of, to, x)?;
+    /// Returns whether the factor between two medians may be claimed: the ratio within the rounds may be claimed, and
+    /// the factor itself exceeds the noise.
+    pub(crate) fn may_claim(&self, metric: &str, lowest: &str, highest: &str, x: f64) -> bool {
         let smallest = self.results.smallest_difference(metric);
-        crate::stats::may_claim(&ratio, smallest).then_some(ratio)
+        let ratio = self.results.ratio(metric, highest, lowest, x);
+        let values = self
+            .value(metric, lowest, x)
+            .zip(self.value(metric, highest, x));
+        let exceeds = |(low, high): (f64, f64)| smallest.is_some_and(|one| high > one * low);
+        ratio.is_some_and(|ratio| ratio.low > 1.0 && may_claim(&ratio, smallest))
+            && values.is_some_and(exceeds)
     }
 
     /// Returns the median of a contender at a point.
     pub(crate) fn value(&self, metric: &str, contender: &str, x: f64) -> Option<f64> {
-        crate::stats::median(&self.results.get(metric, contender, x)?.values())
+        median(&self.results.get(metric, contender, x)?.values())
     }
 
-    /// Describes the smallest difference that can be claimed: `nothing is claimed below 3.1 %`.
-    pub(crate) fn describe_threshold(&self, metric: &str) -> String {
+    /// Describes the noise of a metric: the smallest difference that can be claimed.
+    fn describe_noise(&self, metric: &str) -> String {
         match self.results.smallest_difference(metric) {
-            Some(smallest) => format!("nothing is claimed below {}", format_factor(smallest)),
-            None => "there are fewer than two rounds of an A/A pair, so no difference is claimed"
-                .to_owned(),
+            Some(smallest) => format!(
+                "Noise, from one program measured twice: {}.",
+                format_factor(smallest)
+            ),
+            None => "The noise was not measured, so the title claims no factor.".to_owned(),
         }
     }
 }
 
-fn limit_label(metric: &MetricInfo, at: Option<f64>) -> String {
-    let description = metric.limit.as_ref().map_or("", |limit| limit.description);
-    match at {
-        Some(at) => format!("limit {}: {description}", format_exact(at, &metric.unit)),
-        None => format!("limit: {description}"),
+/// A line or a curve that the values are compared with.
+#[derive(Clone, Copy)]
+enum Reference {
+    Limit(&'static str),
+    Target(&'static str),
+    Timeout,
+}
+
+impl Reference {
+    fn of(metric: &MetricInfo) -> Option<Self> {
+        let limit = metric.limit.map(|limit| Self::Limit(limit.description));
+        let target = metric.target.map(|target| Self::Target(target.description));
+        metric.timeout.map(|_| Self::Timeout).or(limit).or(target)
+    }
+
+    fn at(self, metric: &MetricInfo, x: f64) -> Option<f64> {
+        match self {
+            Self::Limit(_) => metric.limit_at(x),
+            Self::Target(_) => metric.target_at(x),
+            Self::Timeout => metric.timeout,
+        }
+    }
+
+    /// Returns the label of the line, with the value at the line unless it varies.
+    fn label(self, metric: &MetricInfo, at: Option<f64>) -> String {
+        let (kind, description) = match self {
+            Self::Limit(description) => ("limit", description),
+            Self::Target(description) => ("target", description),
+            Self::Timeout => ("timeout", "the request's own timeout"),
+        };
+        match at {
+            Some(at) => format!("{kind} {}: {description}", format_exact(at, &metric.unit)),
+            None => format!("{kind}: {description}"),
+        }
+    }
+
+    /// Describes the line for the caption, because the label at the line may be truncated.
+    fn describe(self) -> String {
+        match self {
+            Self::Limit(description) => format!(" Dashed: the physical limit, {description}."),
+            Self::Target(description) => format!(" Dashed: {description}."),
+            Self::Timeout => " Dashed: the timeout of the requests.".to_owned(),
+        }
     }
 }
 
-/// Describes the limit for the caption, because the label at the line of the limit may be truncated.
-fn describe_limit(metric: &MetricInfo) -> String {
-    let limit = metric.limit.as_ref();
-    limit.map_or(String::new(), |limit| {
-        format!(" Dashed: the physical limit, {}.", limit.description)
-    })
+fn axis_kind(metric: &MetricInfo, values: &[f64], reference: Option<&ReferenceLine>) -> AxisKind {
+    let reference = reference.map(|line| line.at).filter(|at| *at > 0.0);
+    let is_wide = spans_magnitudes(values.iter().copied().chain(reference));
+    let most = values.iter().copied().fold(0.0, f64::max);
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let is_close = least > 0.0 && most / least < 2.0;
+    match metric.chart_style {
+        ChartStyle::BarsFromZero => AxisKind::FromZero,
+        _ if values.len() < 2 => AxisKind::FromZero,
+        _ if is_close => AxisKind::Fitted,
+        _ if is_wide => AxisKind::Logarithmic,
+        _ => AxisKind::FromZero,
+    }
 }
 
 fn spans_magnitudes(values: impl Iterator<Item = f64>) -> bool {

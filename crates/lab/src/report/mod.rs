@@ -47,9 +47,10 @@ impl Report {
         let mut experiments: Vec<ExperimentInfo> = experiments.into_iter().collect();
         for one in &mut results {
             let name = &one.experiment;
-            let known = experiments.iter().find(|info| info.name == *name);
+            let known = experiments.iter_mut().find(|info| info.name == *name);
             if let Some(info) = known {
                 info.arrange(one);
+                info.drop_beaten_limits(one);
             } else {
                 let info = ExperimentInfo::from_records(one);
                 info.arrange(one);
@@ -127,6 +128,16 @@ impl Report {
         let results = self.results_of(&info.name)?;
         let figures = View { info, results }.figures();
         figures.into_iter().next().map(|figure| figure.title)
+    }
+
+    /// Returns the first chart of each experiment that has results, as HTML elements, by the name of the experiment.
+    pub fn main_charts(&self) -> Vec<(String, String)> {
+        let main_chart = |info: &ExperimentInfo| {
+            let results = self.results_of(&info.name)?;
+            let figure = View { info, results }.figures().into_iter().next()?;
+            Some((info.name.clone(), figure.drawn().html()))
+        };
+        self.experiments().filter_map(main_chart).collect()
     }
 
     fn run_description(&self, run: &str) -> String {

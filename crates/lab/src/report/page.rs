@@ -60,8 +60,7 @@ impl Report {
         let mut header = Element::new("header")
             .child(Element::new("h1").text("What waiting costs"))
             .child(Element::with_class("p", "lede").text(
-                "The costs of runtimes, HTTP clients and blocking calls, each compared with its \
-                 physical limit.",
+                "The costs of runtimes, HTTP clients and blocking calls. Where there is a physical limit, the charts show it.",
             ));
         for description in self.run_descriptions() {
             header.add(Element::with_class("p", "lede").text(description));
@@ -104,14 +103,12 @@ impl Report {
             section.add(html_figure(&figure, &tables, is_repeat));
             metrics_with_table.push(figure.metric);
         }
-        let first = info.metrics.first().map_or("", |metric| &metric.name);
         let run_description = self.run_description(&results.run);
         section
             .child(Element::with_class("p", "facts").text(format!(
-                "Verified: {}. {}; {}. {run_description}",
+                "Verified: {}. {}. {run_description}",
                 info.verification,
-                super::table::capitalize(&view.describe_threshold(first)),
-                titles::describe_discarded(results),
+                super::table::capitalize(&titles::describe_discarded(results)),
             )))
             .child(self.command(info))
     }

@@ -1,6 +1,5 @@
 // Shows a tooltip for the data point that is under the pointer or has the focus. The arrow keys move the
-// focus between data points. Without this script, the tab key moves the focus, and the browser shows the
-// title of a data point as its tooltip.
+// focus between data points. Without this script, the browser shows the title of a data point as its tooltip.
 (function () {
   var tip = document.getElementById("tip");
   function show(datum) {

@@ -7,15 +7,16 @@
 use inflight::Cell;
 use inflight_charts::{Colour, Marker, MarkerShape};
 
-const COLOURS: [Colour; 7] = [
+/// The colours of the clients, in the order of [`Cell::ALL`].
+const CLIENT_COLOURS: [Colour; 4] = [
     Colour::Blue,
     Colour::Vermillion,
     Colour::Green,
     Colour::Purple,
-    Colour::Ink,
-    Colour::Orange,
-    Colour::Sky,
 ];
+
+/// The colours of everything else. No contender without a client of [`Cell::ALL`] has the colour of a client.
+const OTHER_COLOURS: [Colour; 4] = [Colour::Ink, Colour::Orange, Colour::Sky, Colour::Muted];
 
 const SHAPES: [MarkerShape; 6] = [
     MarkerShape::Circle,
@@ -27,7 +28,8 @@ const SHAPES: [MarkerShape; 6] = [
 ];
 
 /// Returns the markers of the contenders of one chart. If a name has two parts, such as `smol/hyper` or
-/// `smol: inline`, the first part selects the shape and the second part selects the colour.
+/// `smol: inline`, the first part selects the shape and the second part selects the colour. The other contenders
+/// get markers that are still free.
 pub(crate) fn markers<'a>(names: &[&'a str]) -> Vec<Marker> {
     // Runtimes and clients come first, so that they have the same style in every chart.
     let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
@@ -35,25 +37,30 @@ pub(crate) fn markers<'a>(names: &[&'a str]) -> Vec<Marker> {
         position_or_insert(&mut firsts, cell.runtime());
         position_or_insert(&mut seconds, cell.client());
     }
-    let mut others = 0;
-    let style = |name: &&'a str| {
-        let name = *name;
-        let parts = cell(name)
+    let mut of_parts = |name: &&'a str| {
+        let (first, second) = cell(name)
             .and(name.split_once('/'))
-            .or(name.split_once(": "));
-        let Some((first, second)) = parts else {
-            others += 1;
-            return Marker {
-                colour: COLOURS[others % COLOURS.len()],
-                shape: [MarkerShape::Cross, MarkerShape::Ring][others % 2],
-            };
-        };
-        Marker {
-            colour: COLOURS[position_or_insert(&mut seconds, second) % COLOURS.len()],
+            .or(name.split_once(": "))?;
+        let n = position_or_insert(&mut seconds, second);
+        let others = || OTHER_COLOURS[(n - CLIENT_COLOURS.len()) % OTHER_COLOURS.len()];
+        Some(Marker {
+            colour: CLIENT_COLOURS.get(n).copied().unwrap_or_else(others),
             shape: SHAPES[position_or_insert(&mut firsts, first) % SHAPES.len()],
-        }
+        })
     };
-    names.iter().map(style).collect()
+    let markers: Vec<Option<Marker>> = names.iter().map(&mut of_parts).collect();
+    // Neighbours differ in their colour. Crosses and rings come first, because cells rarely have them.
+    let shapes = SHAPES.iter().rev();
+    let all = shapes.flat_map(|shape| {
+        OTHER_COLOURS.map(|colour| Marker {
+            colour,
+            shape: *shape,
+        })
+    });
+    let free: Vec<Marker> = all.filter(|one| !markers.contains(&Some(*one))).collect();
+    let mut free = free.into_iter().cycle();
+    let marker = |marker: Option<Marker>| marker.or_else(|| free.next());
+    markers.into_iter().filter_map(marker).collect()
 }
 
 /// Returns the cell (a runtime and a client) with this name.
@@ -90,6 +97,27 @@ mod tests {
         let styles = markers(&names);
         for (n, style) in styles.iter().enumerate() {
             assert!(!styles[..n].contains(style), "{} {style:?}", names[n]);
+        }
+    }
+
+    #[test]
+    fn only_clients_have_the_colours_of_clients() {
+        let names = [
+            "tokio/hyper",
+            "tokio/surf",
+            "hyper-util alone",
+            "reqwest",
+            "tokio/hyper, gather.on",
+            "tokio/hyper, probed",
+            "smol/hyper, block_on",
+            "aiohttp",
+            "tokio: idle",
+            "tokio: async",
+        ];
+        let styles = markers(&names);
+        for (name, style) in names.iter().zip(&styles) {
+            let has_client = cell(name).is_some();
+            assert_eq!(CLIENT_COLOURS.contains(&style.colour), has_client, "{name}");
         }
     }
 

@@ -73,6 +73,40 @@ pub(crate) fn format_interval(estimate: &Estimate) -> Option<String> {
     (estimate.rounds > 1).then(|| format!("{low} to {high}"))
 }
 
+/// The smallest and the largest number of rounds of some samples.
+pub(crate) struct RoundCounts {
+    least: usize,
+    most: usize,
+}
+
+/// The number of rounds from which an interval can be narrower than the range of all values.
+const ROUNDS_OF_AN_INTERVAL: usize = 6;
+
+impl RoundCounts {
+    pub(crate) fn new<'a>(samples: impl Iterator<Item = &'a Sample>) -> Self {
+        let counts: Vec<usize> = samples.map(|sample| sample.rounds.len()).collect();
+        Self {
+            least: counts.iter().copied().min().unwrap_or(0),
+            most: counts.iter().copied().max().unwrap_or(0),
+        }
+    }
+
+    /// Returns the number of rounds and what the intervals show: `median of 4 rounds`, `lowest to highest round`.
+    /// Returns `None` for a single round, which has no interval.
+    pub(crate) fn describe(&self) -> Option<(String, &'static str)> {
+        let number = match self.least == self.most {
+            true => self.most.to_string(),
+            false => format!("{} to {}", self.least, self.most),
+        };
+        let intervals = match [self.least, self.most].map(|n| n >= ROUNDS_OF_AN_INTERVAL) {
+            [true, _] => "95 % interval",
+            [false, false] => "lowest to highest round",
+            [false, true] => "95 % interval, or lowest to highest of fewer than six rounds",
+        };
+        (self.most > 1).then(|| (format!("median of {number} rounds"), intervals))
+    }
+}
+
 /// Returns the tables of an experiment.
 pub(crate) fn tables(info: &ExperimentInfo, results: &ExperimentResults) -> Vec<Table> {
     let metrics: Vec<&MetricInfo> = measured_metrics(info, results);
@@ -110,10 +144,12 @@ fn all_contenders(results: &ExperimentResults, metrics: &[&MetricInfo]) -> Vec<S
     names
 }
 
-fn describe_medians(results: &ExperimentResults) -> String {
-    match results.rounds() {
-        1 => "one round".to_owned(),
-        rounds => format!("medians of {rounds} rounds, with 95 % intervals"),
+fn describe_medians(results: &ExperimentResults, metrics: &[&MetricInfo]) -> String {
+    let samples = results.samples.iter();
+    let of_metrics = samples.filter(|one| metrics.iter().any(|metric| metric.name == one.metric));
+    match RoundCounts::new(of_metrics).describe() {
+        Some((median, intervals)) => format!("{median} ({intervals})"),
+        None => "one round".to_owned(),
     }
 }
 
@@ -127,15 +163,14 @@ fn table_by_point(
     let head = points.iter().map(|x| format_point(*x, unit));
     let head = std::iter::once(variable.to_owned()).chain(head).collect();
     let mut rows = Vec::new();
-    if let Some(limit) = &metric.limit {
-        let at = |x: &f64| {
-            metric
-                .limit_at(*x)
-                .map_or(String::new(), |at| format_exact(at, &metric.unit))
-        };
+    for (name, at) in references(metric) {
+        let cells = points.iter().map(|x| at(metric, *x)).map(|at| {
+            let text = at.map(|at| format_exact(at, &metric.unit));
+            TableCell::text(text.unwrap_or_default())
+        });
         rows.push(TableRow {
-            name: format!("limit: {}", limit.description),
-            cells: points.iter().map(|x| TableCell::text(at(x))).collect(),
+            name,
+            cells: cells.collect(),
         });
     }
     for name in all_contenders(results, &[metric]) {
@@ -150,11 +185,32 @@ fn table_by_point(
         caption: format!(
             "{}, {}",
             capitalize(&metric.label),
-            describe_medians(results)
+            describe_medians(results, &[metric])
         ),
         head,
         rows,
     }
+}
+
+/// Returns the value of a limit or of a target at a point.
+type ReferenceAt = fn(&MetricInfo, f64) -> Option<f64>;
+
+/// Returns the names of the limit and of the target, and the functions that return their values.
+fn references(metric: &MetricInfo) -> Vec<(String, ReferenceAt)> {
+    let mut references: Vec<(String, ReferenceAt)> = Vec::new();
+    if let Some(limit) = &metric.limit {
+        references.push((
+            format!("limit: {}", limit.description),
+            MetricInfo::limit_at,
+        ));
+    }
+    if let Some(target) = &metric.target {
+        references.push((
+            format!("target: {}", target.description),
+            MetricInfo::target_at,
+        ));
+    }
+    references
 }
 
 fn table_by_metric(metrics: &[&MetricInfo], results: &ExperimentResults) -> Table {
@@ -190,7 +246,7 @@ fn table_by_metric(metrics: &[&MetricInfo], results: &ExperimentResults) -> Tabl
     }
     Table {
         metrics: metrics.iter().map(|metric| metric.name.clone()).collect(),
-        caption: capitalize(&describe_medians(results)),
+        caption: capitalize(&describe_medians(results, metrics)),
         head,
         rows,
     }
