@@ -33,11 +33,11 @@ bench-resume:
 bench-keep MACHINE:
     cp "$(ls -t target/lab/*.csv | head -n 1)" docs/records/{{MACHINE}}.csv
 
-# Write the report on docs/records: lab-report.html with charts, and the tables of docs/src/figures.md.
+# Write the report on docs/records: lab-report.html, and the charts and tables of docs/src/figures.md.
 lab-report:
     cargo build --release -p inflight-cli
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab report --out lab-report.html --markdown docs/src/figures.md \
-        $(printf -- '--records %s ' docs/records/*.csv)
+        --figures docs/output $(printf -- '--records %s ' docs/records/*.csv)
     python3 docs/check_report.py lab-report.html docs/records/*.csv
 
 # Write a machine's records from docs/records into the book: the tables by cell, and the page of all figures.

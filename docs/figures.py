@@ -107,12 +107,15 @@ def main():
                 sys.exit(f"{name}: not in {MANIFEST.relative_to(ROOT)}")
         chosen = [entry for file, entry in known.items() if not names or any(file.endswith(name) for name in names)]
     warn_if_busy()
+    finished = set()
     for entry in chosen:
         print(f"{entry['file']}: {entry['command']}", flush=True)
-        text = run(entry)
-        # A command that writes the file itself prints a summary.
+        # A command that writes its files itself prints a summary. It can write several files at once.
         if not entry.get("writes_file"):
-            (DOCS / entry["file"]).write_text(text)
+            (DOCS / entry["file"]).write_text(run(entry))
+        elif entry["command"] not in finished:
+            run(entry)
+            finished.add(entry["command"])
         recorded[entry["file"]] = {
             "command": entry["command"],
             "sources": source_hash(entry),
