@@ -9,6 +9,7 @@ use inflight::Session;
 use inflight_exercises::{Answer, Reason, Server, Verdict, most_in_flight, require, run, seconds};
 
 pub mod solution;
+#[allow(missing_docs, reason = "a reader may delete the comment")]
 pub mod start;
 
 /// The number of characters of each page.
