@@ -5,6 +5,9 @@
 //!
 //! You need `inflight::Task`. `Task::spawn(session.runtime(), future)` starts a task. If you drop a `Task`, you cancel it.
 //! `detach` lets it run to its end.
+//!
+//! `Sizes` is `Arc<Mutex<BTreeMap<String, usize>>>`. A `BTreeMap` is a map with sorted keys. A clone of the `Arc` is
+//! cheap, and shares the same map.
 
 use inflight::Session;
 
