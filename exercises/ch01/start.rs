@@ -3,6 +3,9 @@
 //! `fetch_all` requests one page after another. Even pages take 0.1 s and odd pages 0.05 s, so a hundred pages
 //! take 7.5 s. Change `fetch_all` so that all requests are in flight at the same time. Return the pages in the
 //! order of `urls`.
+//!
+//! You need `inflight::gather`. `all` returns a `JobError` if a page fails, and `?` converts it to `Error`. So the last
+//! line is `Ok(gather(..).all().await?)`.
 
 use inflight::{Error, Session};
 

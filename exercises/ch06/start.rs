@@ -2,8 +2,10 @@
 //!
 //! `Archive::store` is a blocking function: it takes 0.1 s and returns when the page is on the disk. `store_all`
 //! calls `store` in a task, on the thread of the event loop. Meanwhile, no other task can run. Another task of this
-//! program is a heartbeat that ticks every millisecond. Change `store_all` so that the heartbeat continues. Clones
-//! of an `Archive` share the stored pages.
+//! program is a heartbeat that ticks every millisecond. Change `store_all` so that the heartbeat continues.
+//!
+//! The signature is `fn store(&self, page: &str)`, so a call returns no `Result`. Clones of an `Archive` share the
+//! stored pages.
 
 use inflight::{Error, Session, gather_with};
 
