@@ -1,10 +1,10 @@
 //! Chapter 2 (`docs/src/tutorial/ch02.md`): run futures in the background.
 //!
-//! `start_downloads` creates a future for each page, and nothing runs the futures. Change the function so that each page
-//! is fetched in a task of its own. The function must return at once, and the tasks must continue after that.
+//! `start_downloads` creates a future for each page, and nothing runs the futures. Change the function so that each
+//! page is fetched in a task of its own. The function must return at once, and the tasks must continue after that.
 //!
-//! You need `inflight::Task`. `Task::spawn(session.runtime(), future)` starts a task. If you drop a `Task`, you cancel it.
-//! `detach` lets it run to its end.
+//! You need `inflight::Task`. `Task::spawn(session.runtime(), future)` starts a task. If you drop a `Task`, you cancel
+//! it. `detach` lets it run to its end.
 //!
 //! `Sizes` is `Arc<Mutex<BTreeMap<String, usize>>>`. A `BTreeMap` is a map with sorted keys. A clone of the `Arc` is
 //! cheap, and shares the same map.
