@@ -131,6 +131,8 @@ def check_outputs():
             errors.append(f"docs/{name}: the picture has no text alternative")
         if name.startswith("output/") and name not in used:
             errors.append(f"docs/{name}: no page includes it")
+    if not figures.MACHINES.exists() or figures.MACHINES.read_text() != figures.describe_machines(recorded):
+        errors.append("docs/generated/machines.md: differs from docs/output/recorded.json: run `just figures --stale`")
     for file in (DOCS / "output").iterdir():
         if file.name not in NOT_RECORDED and f"output/{file.name}" not in known:
             errors.append(f"docs/output/{file.name}: docs/outputs.toml does not list it")

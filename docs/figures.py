@@ -24,6 +24,8 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 MANIFEST = DOCS / "outputs.toml"
 RECORDS = DOCS / "output/recorded.json"
+# The introduction of the book includes this sentence.
+MACHINES = DOCS / "generated/machines.md"
 
 
 def entries():
@@ -74,6 +76,35 @@ def machine():
     return f"{cpu}, {os.cpu_count()} cores, {memory} MB, {platform.system()} {kernel}, Rust {rustc}"
 
 
+def describe_machines(recorded):
+    """Returns a sentence that names the machines and the dates of all recordings."""
+    dates = {}
+    for record in recorded.values():
+        dates.setdefault(record["machine"], set()).add(record["date"])
+    parts = (f"{machine} ({' and '.join(sorted(days))})" for machine, days in sorted(dates.items()))
+    return f"We recorded the outputs on this machine: {'; '.join(parts)}.\n"
+
+
+class CommandError(Exception):
+    """A command failed, or printed nothing."""
+
+
+def record(entry, finished):
+    """Runs a command and writes its output. `finished` contains the commands that have written their files."""
+    # A command that writes its files itself prints a summary. It can write several files at once.
+    if not entry.get("writes_file"):
+        (DOCS / entry["file"]).write_text(run(entry))
+    elif entry["command"] not in finished:
+        run(entry)
+        finished.add(entry["command"])
+    return {
+        "command": entry["command"],
+        "sources": source_hash(entry),
+        "machine": machine(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
 def run(entry):
     """Runs a command and returns its output. A redirection at the end of the command is for readers only."""
     command = re.sub(r" > \S+$", "", entry["command"])
@@ -84,9 +115,9 @@ def run(entry):
         command, shell=True, executable="/bin/bash", cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
     if done.returncode != entry.get("status", 0):
-        sys.exit(f"{entry['command']}: exit status {done.returncode} instead of {entry.get('status', 0)}")
+        raise CommandError(f"exit status {done.returncode} instead of {entry.get('status', 0)}")
     if not done.stdout.strip():
-        sys.exit(f"{entry['command']}: no output")
+        raise CommandError("no output")
     return done.stdout
 
 
@@ -107,23 +138,18 @@ def main():
                 sys.exit(f"{name}: not in {MANIFEST.relative_to(ROOT)}")
         chosen = [entry for file, entry in known.items() if not names or any(file.endswith(name) for name in names)]
     warn_if_busy()
-    finished = set()
+    finished, failures = set(), []
     for entry in chosen:
         print(f"{entry['file']}: {entry['command']}", flush=True)
-        # A command that writes its files itself prints a summary. It can write several files at once.
-        if not entry.get("writes_file"):
-            (DOCS / entry["file"]).write_text(run(entry))
-        elif entry["command"] not in finished:
-            run(entry)
-            finished.add(entry["command"])
-        recorded[entry["file"]] = {
-            "command": entry["command"],
-            "sources": source_hash(entry),
-            "machine": machine(),
-            "date": datetime.date.today().isoformat(),
-        }
+        try:
+            recorded[entry["file"]] = record(entry, finished)
+        except CommandError as error:
+            failures.append(f"{entry['file']}: {entry['command']}: {error}")
         kept = {file: recorded[file] for file in sorted(recorded) if file in known}
         RECORDS.write_text(json.dumps(kept, indent=1) + "\n")
+        MACHINES.write_text(describe_machines(kept))
+    if failures:
+        sys.exit("\n".join(failures))
     print(f"recorded {len(chosen)} of {len(known)} outputs")
 
 
