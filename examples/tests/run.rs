@@ -414,6 +414,7 @@ fn body_memory_shows_that_a_collected_body_needs_its_size() {
 #[test]
 fn pictures_are_svg() {
     for program in [
+        env!("CARGO_BIN_EXE_failures"),
         env!("CARGO_BIN_EXE_retries"),
         env!("CARGO_BIN_EXE_how_fast"),
         env!("CARGO_BIN_EXE_virtual_time"),

@@ -2,9 +2,17 @@
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::error::Error as _;
+use std::time::{Duration, Instant};
 
 use inflight::{Error, ErrorKind, Session, gather};
+use inflight_charts::{Colour, Figure, Group, Row, Series, Waterfall};
+use inflight_examples::{picture_format, print_picture};
 use inflight_origin::Origin;
+
+const ARRIVED: Series = Series::new("arrived", Colour::Blue);
+const NO_CONNECTION: Series = Series::new("no connection", Colour::Vermillion);
+const ERROR_STATUS: Series = Series::new("error status", Colour::Orange);
+const ENDED_EARLY: Series = Series::new("ended early", Colour::Purple);
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -13,6 +21,10 @@ fn main() -> Result<(), Failure> {
     let urls: Vec<String> = (0..100).map(|number| page_url(&origin, number)).collect();
     inflight::block_on(async {
         let session = inflight::session()?;
+        if picture_format().is_some() {
+            print_picture(&draw(&time_pages(&session, &urls).await?));
+            return Ok(());
+        }
         fetch_all(&session, &urls).await;
         fetch_settled(&session, &urls).await;
         print_failures(&session, &urls).await;
@@ -81,3 +93,69 @@ fn advice(error: &Error) -> &'static str {
     }
 }
 // ANCHOR_END: advice
+
+/// When a page was requested, when its result arrived, and the kind of its error.
+type Timed = (Duration, Duration, Option<ErrorKind>);
+
+async fn time_pages(session: &Session, urls: &[String]) -> Result<Vec<Timed>, Error> {
+    let started = Instant::now();
+    let jobs = urls.iter().map(async |url| {
+        let begin = started.elapsed();
+        let result = session.get(url).error_for_status(true).text().await;
+        Ok::<_, Error>((
+            begin,
+            started.elapsed(),
+            result.err().map(|error| error.kind()),
+        ))
+    });
+    Ok(gather(jobs).all().await?)
+}
+
+fn series(kind: Option<ErrorKind>) -> Series {
+    match kind {
+        None => ARRIVED,
+        Some(ErrorKind::Status) => ERROR_STATUS,
+        Some(ErrorKind::Incomplete) => ENDED_EARLY,
+        Some(_) => NO_CONNECTION,
+    }
+}
+
+/// Draws a bar for each page, in the order of the input.
+fn draw(pages: &[Timed]) -> Figure {
+    let arrived = pages.iter().filter(|(_, _, kind)| kind.is_none()).count();
+    let last = pages
+        .iter()
+        .map(|(_, end, _)| *end)
+        .max()
+        .unwrap_or_default();
+    let heading = format!(
+        "{arrived} pages arrived, and {} failed: {} ms in total",
+        pages.len() - arrived,
+        last.as_millis()
+    );
+    let failed: Vec<String> = (pages.iter().enumerate())
+        .filter_map(|(number, (_, end, kind))| {
+            let kind = (*kind)?;
+            Some(format!(
+                "page {number} ({kind}) after {} ms",
+                end.as_millis()
+            ))
+        })
+        .collect();
+    let description = format!(
+        "A bar for each of {} pages, from its request to its result, one below the other in the order of the input. \
+         {heading}. The bars of the failed pages have other colours: {}.",
+        pages.len(),
+        failed.join(", ")
+    );
+    let rows = pages
+        .iter()
+        .map(|(from, to, kind)| Row::new("").bar(*from, *to, series(*kind)));
+    let chart = Waterfall::new("ms since the first request").group(Group::new(heading).rows(rows));
+    Figure::new(
+        "failures",
+        "A hundred pages, three of which fail",
+        description,
+        chart,
+    )
+}
