@@ -101,6 +101,13 @@ fn client_certificate() -> TestResult {
             tls: Some(tls.require_client_certificate(&authority)),
             ..Options::default()
         })?;
+        if !inflight::session()?
+            .capabilities()
+            .client_certificates
+            .is_yes()
+        {
+            return Ok(());
+        }
         let (certificate, key) = authority.client()?;
         let (url, pem) = (secure.url("/page/1"), authority.pem());
         // ANCHOR: client_certificate
