@@ -9,8 +9,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 effort="$1"
 program="${CARGO_TARGET_DIR:-target}/release/inflight"
 is_interrupted=false
-has_records=false
 status=0
+# Records that are newer than this file are from this run.
+started="$(mktemp)"
+trap 'rm -f "$started"' EXIT
 
 # Ctrl-C reaches the running command too. The shell waits for the command before it runs the trap.
 trap 'is_interrupted=true' INT
@@ -34,14 +36,19 @@ warn_if_busy() {
     fi
 }
 
+# Whether there are measurements to summarize. An older run must not be mistaken for this one.
+has_records() {
+    [[ "$effort" == resume || -n "$(find target/lab -name '*.csv' -newer "$started" 2>/dev/null)" ]]
+}
+
 # Prints the summary and ends the script.
 finish() {
-    if $has_records; then
+    if has_records; then
         echo
         "$program" lab summary --last-run || status=1
     fi
     if $is_interrupted; then
-        $has_records || echo "Interrupted before the first measurement."
+        has_records || echo "Interrupted before the first measurement."
         exit 130
     fi
     exit "$status"
@@ -71,7 +78,6 @@ fi
 need cargo build --release -p inflight-cli -p inflight-lab
 [[ "$effort" == resume ]] || need cargo bench -p inflight-benches --no-run
 
-has_records=true
 case "$effort" in
 resume)
     measure "$program" lab run --resume

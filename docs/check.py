@@ -15,9 +15,11 @@ The script reports an error for:
 - a program in the README that differs from the example, or a row of figures that is not in the book
 """
 
+import collections
 import os
 import re
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -179,12 +181,41 @@ def check_pictures_style():
         errors.append("docs/theme/pictures.css: differs from crates/charts/src/pictures.css: copy it")
 
 
+def book_links(line):
+    """Returns the pages of the book to which a line of the API docs links. The API docs are in a folder of the book."""
+    return re.findall(r"\]\((?:\.\./)+([\w/-]+)\.html\)", line)
+
+
 def check_api_docs():
-    """Checks the links from the API docs to the book. The API docs are in a folder of the book, two levels deep."""
-    for file in sorted((ROOT / "crates").rglob("*.rs")):
-        for page in re.findall(r"\]\(\.\./\.\./([\w/-]+)\.html", file.read_text()):
-            if not (SOURCE / f"{page}.md").exists():
-                errors.append(f"{file.relative_to(ROOT)}: there is no page {page}.md in the book")
+    """Checks the links from the API docs to the book, and that a chapter's items link back to the chapter."""
+    taught = collections.defaultdict(set)
+    for file in sorted((ROOT / "crates").rglob("src/**/*.rs")):
+        pages = set()
+        for line in file.read_text().splitlines():
+            is_doc = re.match(r"\s*//[/!]", line)
+            if is_doc:
+                pages.update(book_links(line))
+                errors.extend(
+                    f"{file.relative_to(ROOT)}: there is no page {page}.md in the book"
+                    for page in book_links(line)
+                    if not (SOURCE / f"{page}.md").exists()
+                )
+            item = re.match(r"\s*pub (?:async )?(?:fn|struct|enum|trait) (\w+)", line)
+            if item or (pages and not line):
+                # The documentation of a crate ends at the first blank line.
+                taught[item[1] if item else crate_name(file)] |= pages
+                pages = set()
+    for chapter in sorted((SOURCE / "tutorial").glob("*.md")):
+        for link, method in re.findall(r"\.\./api/([\w/.]+)\.html(?:#method\.(\w+))?", chapter.read_text()):
+            crate, *_, item = link.split("/")
+            name = method or (crate if item == "index" else item.split(".")[1])
+            if f"tutorial/{chapter.stem}" not in taught[name]:
+                errors.append(f"{chapter.name}: the API docs of {name} have no link back to the chapter")
+
+
+def crate_name(file):
+    manifest = file.parents[1] / "Cargo.toml"
+    return tomllib.loads(manifest.read_text())["package"]["name"].replace("-", "_") if manifest.exists() else ""
 
 
 def check_examples():

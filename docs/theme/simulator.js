@@ -77,14 +77,20 @@ const simulator = (() => {
       step();
     }
     const gaps = beats.slice(1).map((end, index) => ({ start: beats[index], end }));
-    const largestGap = gaps.reduce((largest, gap) => (gap.end - gap.start > largest.end - largest.start ? gap : largest));
-    return { rows, beats, total, largestGap, blockingPage };
+    gaps.sort((one, other) => one.end - one.start - (other.end - other.start));
+    return { rows, beats, total, medianGap: gaps[Math.floor(gaps.length / 2)], largestGap: gaps.at(-1), blockingPage };
   }
 
-  // Returns the two results that docs/simulator_check.py compares with real runs.
+  function hasBlockingCall({ blocking }) {
+    return blocking > HEARTBEAT_MS;
+  }
+
+  // Returns the two results that the sentence contains, and that docs/simulator_check.py compares with real runs. Without
+  // a blocking call, only the median gap can be predicted: the largest one contains the latest of all ticks.
   function results(parameters) {
-    const { total, largestGap } = simulate(parameters);
-    return { total, largestGap: largestGap.end - largestGap.start };
+    const { total, medianGap, largestGap } = simulate(parameters);
+    const { start, end } = hasBlockingCall(parameters) ? largestGap : medianGap;
+    return { total, gap: end - start };
   }
 
   function milliseconds(value) {
@@ -98,12 +104,13 @@ const simulator = (() => {
   // Describes a run in two sentences.
   function describe(parameters, run) {
     const { delay, pages, limit, blocking } = parameters;
-    const gap = run.largestGap.end - run.largestGap.start;
-    const cause = blocking > HEARTBEAT_MS
-      ? `, because page ${run.blockingPage + 1} blocks the thread for ${blocking} ms`
-      : ": no call blocks the thread";
+    const { total, gap } = results(parameters);
+    const heartbeat = hasBlockingCall(parameters)
+      ? `The largest gap of the heartbeat is ${milliseconds(gap)}, ` +
+        `because page ${run.blockingPage + 1} blocks the thread for ${blocking} ms`
+      : `The heartbeat ticks every ${milliseconds(gap)}: no call blocks the thread`;
     return `With at most ${limit} in flight, ${count(pages, "page")} of ${delay} ms ${pages === 1 ? "takes" : "take"} ` +
-      `${milliseconds(run.total)}. The largest gap of the heartbeat is ${milliseconds(gap)}${cause}.`;
+      `${milliseconds(total)}. ${heartbeat}.`;
   }
 
   // The distance of the labels on the time axis: 1, 2 or 5 times a power of ten.
@@ -174,7 +181,7 @@ const simulator = (() => {
   function heartbeat(run, x, top, parameters) {
     const parts = [];
     const { start, end } = run.largestGap;
-    if (parameters.blocking > HEARTBEAT_MS) {
+    if (hasBlockingCall(parameters)) {
       parts.push(span("vermillion", x(start), top, x(end) - x(start), 14));
     }
     let last = -Infinity;
@@ -221,7 +228,7 @@ const simulator = (() => {
     const first = Math.min(pages, limit);
     const together = first === 1 ? "The first bar starts" : `The first ${first} bars start`;
     const rest = pages > first ? " Each of the other bars starts when a bar above it has ended." : "";
-    const gap = blocking > HEARTBEAT_MS ? `, with a gap while page ${run.blockingPage + 1} blocks the thread` : " without a gap";
+    const gap = hasBlockingCall(parameters) ? `, with a gap while page ${run.blockingPage + 1} blocks the thread` : " without a gap";
     return `${count(pages, "bar")} on a time axis, one for each page. ${together} at the left edge` +
       `${blocking > 0 && first > run.blockingPage + 1 ? ", or after the blocking call" : ""}.${rest} ` +
       `Below the bars, the heartbeat ticks${gap}.`;

@@ -1,6 +1,8 @@
 //! Runs the example programs and checks their output.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use inflight_examples::default_cell;
@@ -460,6 +462,38 @@ fn policy_applies_each_option() {
             "without a grace period: closed",
         ]
     );
+}
+
+/// Creates a crate with one library.
+fn create_crate(folder: &Path) -> std::io::Result<()> {
+    let manifest = |name| format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n");
+    for source in ["src", "library/src"] {
+        fs::create_dir_all(folder.join(source))?;
+    }
+    let dependency = "[dependencies]\nlibrary.path = \"library\"\n";
+    fs::write(folder.join("Cargo.toml"), manifest("own") + dependency)?;
+    fs::write(folder.join("src/main.rs"), "fn main() {}\n")?;
+    fs::write(folder.join("library/Cargo.toml"), manifest("library"))?;
+    fs::write(folder.join("library/src/lib.rs"), "")
+}
+
+#[test]
+fn build_times_compiles_the_library_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    create_crate(folder.path()).expect("a crate");
+    let path = folder.path().to_str().expect("a path in UTF-8");
+    let printed = run_with(env!("CARGO_BIN_EXE_build_times"), &[path]);
+    let lines: Vec<&str> = printed.lines().collect();
+    let first = "first build: 2 calls of the compiler in ";
+    assert!(lines[0].starts_with(first), "{printed}");
+    let second = "second build: 1 call of the compiler in ";
+    assert!(lines[1].starts_with(second), "{printed}");
+    let mut slowest: Vec<&str> = lines[4..]
+        .iter()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    slowest.sort_unstable();
+    assert_eq!(slowest, ["library", "own"]);
 }
 
 #[test]

@@ -59,6 +59,8 @@ struct Inner {
 
 /// The kind of an [`Error`]. It is the same on every backend.
 ///
+/// Chapter [5](../../tutorial/ch05.html) of the book teaches its use.
+///
 /// ```
 /// use inflight_core::{Error, ErrorKind};
 ///

@@ -16,6 +16,8 @@ use inflight_probe::Heartbeat;
 
 /// The name of a backend: a runtime and a client, written `runtime/client`.
 ///
+/// Chapters [8](../../tutorial/ch08.html) and [14](../../tutorial/ch14.html) of the book teach its use.
+///
 /// ```
 /// use inflight::Cell;
 ///
@@ -304,6 +306,8 @@ impl std::error::Error for UnknownCell {}
 
 /// A backend whose runtime is running. Its sessions use the client that the [`Cell`] names. Clones share
 /// the runtime.
+///
+/// Chapter [8](../../tutorial/ch08.html) of the book teaches its use.
 ///
 /// ```
 /// use inflight::{BlockOn, Cell};

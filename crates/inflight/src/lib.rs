@@ -205,6 +205,8 @@ mod default {
     /// Returns a session with the default policy on the default backend, which is the first of `tokio`,
     /// `smol`, `async-std` and `ureq` that is compiled in.
     ///
+    /// Chapter [0](../../tutorial/ch00.html) of the book teaches its use.
+    ///
     /// The session works inside a tokio task, under `smol::block_on` and in a plain `main`. Inside a tokio
     /// runtime, a session of `tokio` uses this runtime and ends with it. For a `static`, use a session on
     /// the global runtime: `inflight::tokio::builder_on(Tokio::global()?)`.
@@ -226,6 +228,8 @@ mod default {
     }
 
     /// Runs a future on the default backend, and blocks this thread until the future completes.
+    ///
+    /// Chapter [0](../../tutorial/ch00.html) of the book teaches its use.
     ///
     /// For an example, see [How do I fetch a page?](crate#how-do-i-fetch-a-page)
     ///

@@ -55,6 +55,8 @@ const MAX_DESCRIBED: usize = 5;
 
 /// A client that returns the replies of its rules. Clones share the rules and the recorded requests.
 ///
+/// Chapter [13](../../tutorial/ch13.html) of the book teaches its use.
+///
 /// For an example, see the [crate's documentation](crate).
 ///
 /// # Panics

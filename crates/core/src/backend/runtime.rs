@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind};
 
 /// A runtime: it spawns tasks, runs blocking work, sleeps, and opens sockets.
 ///
+/// Chapter [7](../../../tutorial/ch07.html) of the book teaches its use.
+///
 /// The trait is object-safe, so that a session holds any runtime as `Arc<dyn Runtime>`.
 /// [`Task`](crate::Task) and [`unblock`](crate::unblock) work on every runtime.
 ///

@@ -21,6 +21,8 @@ use crate::error::{Error, ErrorKind};
 
 /// A task that [`Task::spawn`] has started. Awaiting it returns its output.
 ///
+/// Chapter [2](../../tutorial/ch02.html) of the book teaches its use.
+///
 /// Dropping the task cancels it at its next yield. [`detach`](Self::detach) lets it run to its end.
 /// Cancelling and detaching work in the same way on every runtime.
 ///

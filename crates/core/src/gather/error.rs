@@ -8,6 +8,8 @@ use crate::error::{Error, ErrorKind};
 
 /// The error of one job, with the index of its input.
 ///
+/// Chapter [5](../../tutorial/ch05.html) of the book teaches its use.
+///
 /// If the job's error is an [`Error`], `?` converts a `JobError` to an [`Error`]. The job's own
 /// error keeps everything and gets the index of the job as context. The other reasons become an
 /// error of one of these kinds:
@@ -38,6 +40,8 @@ pub struct JobError<E> {
 }
 
 /// The reason why a job has no output.
+///
+/// Chapter [9](../../tutorial/ch09.html) of the book teaches its use.
 ///
 /// ```
 /// use inflight_core::{JobErrorKind, gather};
@@ -131,6 +135,8 @@ impl<E: StdError + 'static> StdError for JobError<E> {
 
 /// The results of [`settled`](super::Gather::settled). `R` is a [`Result`], or an item and a result if
 /// the gather was created by [`gather_with`](super::gather_with).
+///
+/// Chapter [4](../../tutorial/ch04.html) of the book teaches its use.
 ///
 /// For an example, see [`settled`](super::Gather::settled). For an example with
 /// [`until`](super::Gather::until), see [`gather_with`](super::gather_with).

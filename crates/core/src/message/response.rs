@@ -20,6 +20,8 @@ use crate::message::target::Target;
 /// A response whose body has not been read yet: an [`http::Response`] with a [`Body`]. `From`
 /// converts in both directions.
 ///
+/// Chapter [3](../../tutorial/ch03.html) of the book teaches its use.
+///
 /// The request stays in flight until the body is read to the end or dropped: see
 /// [`max_in_flight`](crate::SessionBuilder::max_in_flight).
 ///

@@ -231,6 +231,8 @@ impl SessionBuilder {
 
     /// Sets how many requests to one host may be in flight at once. Default: no limit.
     ///
+    /// Chapter [11](../../tutorial/ch11.html) of the book teaches its use.
+    ///
     /// A host is a scheme, a host name and a port. See [`max_in_flight`](Self::max_in_flight).
     ///
     /// ```
@@ -271,6 +273,8 @@ impl SessionBuilder {
 
     /// Sets how many requests may start per second, and how many may start at once after a pause.
     /// Default: no limit.
+    ///
+    /// Chapter [11](../../tutorial/ch11.html) of the book teaches its use.
     ///
     /// Redirects, retries and resends count as requests. Requests above the limit wait, first come,
     /// first served.

@@ -73,6 +73,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A runtime with one thread, virtual time and a network in memory. Clones refer to the same
 /// runtime.
 ///
+/// Chapter [13](../../tutorial/ch13.html) of the book teaches its use.
+///
 /// For an example, see the [crate's documentation](crate).
 #[derive(Clone)]
 pub struct Virtual(Arc<Shared>);
