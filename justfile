@@ -88,6 +88,15 @@ stress *OPTIONS:
 run EXAMPLE BACKEND="tokio":
     cargo run --quiet --release -p inflight-examples --no-default-features --features {{BACKEND}} --bin {{EXAMPLE}}
 
+# Simulate gathers under faults in virtual time: `just simulate --seeds 10000`, or `just simulate --seed 17` to replay.
+simulate *OPTIONS:
+    cargo run --quiet --release -p inflight-simulation -- {{OPTIONS}}
+
+# Plant ten bugs, one after another, and print how many seeds of the simulation find each of them.
+simulate-bugs SEEDS="1000":
+    RUSTFLAGS="--cfg inflight_bugs" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/bugs" \
+        cargo run --quiet --release -p inflight-simulation -- --bugs {{SEEDS}}
+
 # Run an example and draw what happened, as an SVG file: `just picture waterfall > waterfall.svg`.
 picture EXAMPLE BACKEND="tokio":
     @INFLIGHT_PICTURE=${INFLIGHT_PICTURE:-svg} {{just_executable()}} run {{EXAMPLE}} {{BACKEND}}

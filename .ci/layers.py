@@ -19,6 +19,7 @@ ALLOWED = {
     "inflight": CORE | RUNTIMES | NET | CLIENTS | {"inflight-probe"},
     "inflight-conformance": CORE | {"inflight", "inflight-origin"},
     "inflight-charts": set(),
+    "inflight-simulation": CORE | {"inflight-hyper", "inflight-surf", "inflight-virtual"},
     "inflight-lab": {"inflight", "inflight-charts", "inflight-origin"},
     "inflight-cli": {"inflight", "inflight-origin", "inflight-lab"},
     "inflight-benches": {"inflight", "inflight-origin", "inflight-lab"},

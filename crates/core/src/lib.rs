@@ -19,10 +19,12 @@
 //! - [`ClientOptions`], [`TlsOptions`], [`AddressGuard`]: the options of a client. [`Resolver`]
 //!   looks up names for a client. [`Capabilities`]: what a client can do.
 
-// The layers, from the lowest to the highest: prometheus, error, message, backend, observe, metrics,
+// The layers, from the lowest to the highest: bugs, prometheus, error, message, backend, observe, metrics,
 // connect, upload, download, session and tower. Each layer uses only lower layers. gather uses only
-// error and backend.
+// bugs, error and backend.
 mod backend;
+#[doc(hidden)]
+pub mod bugs;
 mod connect;
 mod download;
 mod error;

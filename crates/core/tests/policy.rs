@@ -1270,6 +1270,21 @@ fn a_second_close_waits_for_the_first() {
 }
 
 #[test]
+fn close_ends_a_body_whose_chunks_are_always_ready() {
+    let runtime = TestRuntime::new(0);
+    let body = || Body::from_stream(stream::repeat("chunk").map(Ok::<_, Error>));
+    let session = builder(client(move |_| ready(respond(body()))), &runtime)
+        .build()
+        .unwrap();
+    let mut response = run(session.get("http://host/").send()).unwrap();
+    assert!(run(response.chunk()).unwrap().is_some());
+    let mut closing = Box::pin(session.close(Duration::ZERO));
+    assert!(poll_until_stalled(&mut closing).is_pending());
+    assert_eq!(run(response.chunk()).unwrap_err().kind(), ErrorKind::Closed);
+    run(closing);
+}
+
+#[test]
 fn close_does_not_wait_indefinitely_for_an_unread_response() {
     let runtime = TestRuntime::new(0);
     let body = || Body::from_stream(stream::pending::<Result<&str, Error>>());

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use futures_util::future::Either;
+use inflight_core::bugs::{Bug, is_planted};
 use inflight_core::{ClientOptions, Error, Runtime, Task};
 
 use crate::descriptors;
@@ -407,7 +408,8 @@ impl<C: Pooled> Inner<C> {
 
     /// Returns the connection if it is open.
     fn if_open(&self, mut connection: C, thoroughly: bool) -> Option<C> {
-        connection.is_open(thoroughly).then_some(connection)
+        let is_open = is_planted(Bug::LeftoverBytes) || connection.is_open(thoroughly);
+        is_open.then_some(connection)
     }
 
     /// Returns the connection of a delivery, if there is one and it is open.

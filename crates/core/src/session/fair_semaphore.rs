@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use crate::bugs::{Bug, is_planted};
+
 /// A semaphore that grants its permits to the waiters in the order of their arrival.
 pub(crate) struct FairSemaphore {
     permits: usize,
@@ -43,7 +45,11 @@ impl FairSemaphore {
             let mut state = self.state();
             state.unread -= usize::from(was_unread);
             state.stuck_since = None;
-            state.release()
+            let next = state.release();
+            if is_planted(Bug::LostWake) && state.waiting.is_empty() {
+                return;
+            }
+            next
         };
         wake(next);
     }
@@ -132,7 +138,10 @@ impl Drop for Acquire {
         let (next, _waker) = {
             let mut state = self.semaphore.state();
             if state.granted.remove(&id) {
-                (state.release(), None)
+                match is_planted(Bug::LeakedPermit) {
+                    true => (None, None),
+                    false => (state.release(), None),
+                }
             } else {
                 let waker = state.waiting.remove(&id);
                 let is_stuck = state.stuck_since.is_some();

@@ -267,6 +267,10 @@ impl InFlightGuard {
         self.in_flight.runtime()
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.in_flight.is_closed()
+    }
+
     /// Completes when the session is closed.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Clones and drops wakers outside the lock, because both run the executor's code.

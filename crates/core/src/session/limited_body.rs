@@ -13,8 +13,9 @@ use sync_wrapper::SyncWrapper;
 use super::body_retry::{Continuation, Failed, PlannedRetry, Received, Transfer};
 use super::exchange::{DRAIN_TIMEOUT, MAX_DRAINED};
 use super::state::SessionState;
-use super::timer::{ExchangeTimer, PhaseLimit};
+use super::timer::{ExchangeTimer, Interrupt, PhaseLimit};
 use crate::backend::fetch::BoxFuture;
+use crate::bugs::{Bug, is_planted};
 use crate::error::{Error, ErrorKind};
 use crate::message::body::{Body, BodySource, PolledFrame, Restarts};
 use crate::observe::ObservedExchange;
@@ -87,6 +88,9 @@ impl LimitedBody {
         };
         match frame {
             Poll::Ready(Some(Ok(frame))) => {
+                if transfer.timer.is_closed() {
+                    return Poll::Ready(Some(Err(Interrupt::Closed.into())));
+                }
                 // Without the check, a body whose chunks are always ready could exceed the deadline.
                 self.frames = self.frames.wrapping_add(1);
                 // Checks only every eighth frame, because reading the clock costs more than returning a frame.
@@ -100,6 +104,11 @@ impl LimitedBody {
                     observed.report_chunk(data.len());
                 }
                 Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error)))
+                if is_planted(Bug::TruncatedBody) && error.kind() == ErrorKind::Incomplete =>
+            {
+                Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
                 Poll::Ready(Some(Err(transfer.timer.attribute(error))))

@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, percent_encode};
 use url::Url;
 
+use crate::bugs::{Bug, is_planted};
 use crate::error::{Error, ErrorKind};
 use crate::message::body::Body;
 use crate::message::target::{Origin, Target};
@@ -78,7 +79,8 @@ impl RedirectPolicy {
         }
         Ok(Some(RedirectedRequest {
             becomes_get: becomes_get(method, status),
-            leaves_origin: Origin::of(from.uri()) != Origin::of(target.uri()),
+            leaves_origin: Origin::of(from.uri()) != Origin::of(target.uri())
+                && !is_planted(Bug::KeptCredentials),
             target,
         }))
     }

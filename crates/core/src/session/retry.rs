@@ -10,6 +10,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 
+use crate::bugs::{Bug, is_planted};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::message::target::Origin;
 
@@ -289,7 +290,8 @@ impl RetryPlan {
         let is_unprocessed = outcome
             .as_ref()
             .is_err_and(|error| error.is_not_processed());
-        if !(retry.any_method || method.is_idempotent() || is_unprocessed) {
+        let may_repeat = retry.any_method || method.is_idempotent() || is_unprocessed;
+        if !may_repeat && !is_planted(Bug::RetriedUnrepeatable) {
             return None;
         }
         let result = outcome.map(|response| (response.status(), response.headers()));

@@ -152,6 +152,29 @@ impl Virtual {
         self.0.lock().timers.now
     }
 
+    /// Returns what has not ended: tasks, timers and connections. A test checks with it that nothing is left.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use inflight_core::{BlockOn, Runtime, Task};
+    /// use inflight_virtual::Virtual;
+    ///
+    /// let runtime = Virtual::new();
+    /// let task = Task::spawn(&runtime, runtime.sleep(Duration::from_secs(60)));
+    /// assert_eq!(runtime.pending().tasks, 1);
+    /// runtime.block_on(task).unwrap();
+    /// assert_eq!(runtime.pending().tasks, 0);
+    /// ```
+    pub fn pending(&self) -> Pending {
+        let state = self.0.lock();
+        Pending {
+            tasks: state.tasks.len(),
+            timers: state.timers.queue.len(),
+            connections: state.network.connections(),
+        }
+    }
+
     /// Advances virtual time by `time`, for tests that poll futures by hand.
     ///
     /// Timers that become due wake their tasks, and the network delivers packets that become due. No
@@ -162,6 +185,20 @@ impl Virtual {
         state.advance_to(until);
         shared::release(state);
     }
+}
+
+/// What has not ended in a [`Virtual`] runtime, from [`Virtual::pending`].
+///
+/// For an example, see [`Virtual::pending`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pending {
+    /// The number of tasks that were spawned and have not ended.
+    pub tasks: usize,
+    /// The number of timers and packets on the way.
+    pub timers: usize,
+    /// The number of connections of the network of which an end is open.
+    pub connections: usize,
 }
 
 impl Default for Virtual {

@@ -475,6 +475,11 @@ impl NetworkState {
         }
     }
 
+    /// Returns the number of connections of which an end is open.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Returns the number of packets that partitions hold.
     pub(crate) fn held_packets(&self) -> usize {
         self.held.len()
