@@ -1,5 +1,6 @@
 //! Conversions between inflight's bodies and hyper's.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,21 +12,38 @@ use inflight_core::{Body, Error, ErrorKind};
 
 use crate::error;
 
-/// The body of a response on a connection that a task drives. Dropping the body also drops the guard, for
-/// example the permit of an HTTP/2 stream.
+/// The body of a response on a connection that a task drives.
 pub(crate) struct TaskBody<G> {
     incoming: Incoming,
-    _guard: G,
+    /// Over HTTP/2, the permit of the stream. Dropping the body drops it.
+    stream: Option<G>,
+}
+
+impl TaskBody<Infallible> {
+    /// Wraps a body of HTTP/1.
+    pub(crate) fn http1(incoming: Incoming) -> Body {
+        Self {
+            incoming,
+            stream: None,
+        }
+        .wrap()
+    }
 }
 
 impl<G: Send + Sync + Unpin + 'static> TaskBody<G> {
-    pub(crate) fn wrap(incoming: Incoming, guard: G) -> Body {
-        match incoming.is_end_stream() {
+    /// Wraps the body of a stream of HTTP/2.
+    pub(crate) fn http2(incoming: Incoming, stream: G) -> Body {
+        Self {
+            incoming,
+            stream: Some(stream),
+        }
+        .wrap()
+    }
+
+    fn wrap(self) -> Body {
+        match self.incoming.is_end_stream() {
             true => Body::empty(),
-            false => Body::wrap(Self {
-                incoming,
-                _guard: guard,
-            }),
+            false => Body::wrap(self),
         }
     }
 }
@@ -39,8 +57,9 @@ impl<G: Unpin> http_body::Body for TaskBody<G> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        if frame.is_none() && !self.incoming.is_end_stream() {
-            // hyper reports RST_STREAM with NO_ERROR as the end of the body.
+        // hyper reports RST_STREAM with NO_ERROR as the end of the body. Over HTTP/1, a body in chunks is at its end
+        // although `is_end_stream` is false.
+        if frame.is_none() && self.stream.is_some() && !self.incoming.is_end_stream() {
             let error = Error::new(ErrorKind::Incomplete);
             let error =
                 error.with_context("the server reset the stream before the end of the body");

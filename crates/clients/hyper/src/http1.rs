@@ -185,7 +185,7 @@ impl Http1Connection {
                 _ => {
                     let has_reader = !http_body::Body::is_end_stream(&incoming);
                     self.drive_in_task(check_in, is_last, has_reader);
-                    return http::Response::from_parts(parts, TaskBody::wrap(incoming, ()));
+                    return http::Response::from_parts(parts, TaskBody::http1(incoming));
                 }
             }
         }

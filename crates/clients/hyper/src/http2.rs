@@ -246,7 +246,7 @@ impl Http2Connection {
                     connection: self,
                     permit,
                 };
-                TaskBody::wrap(incoming, guard)
+                TaskBody::http2(incoming, guard)
             })),
             Err(failed) => Err(self.convert_error(failed, is_reused)),
         }

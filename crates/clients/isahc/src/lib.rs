@@ -314,8 +314,9 @@ impl Fetch for Isahc {
              non-idempotent method opens its own connection over HTTP/1.1. A server that supports \
              only HTTP/2 does not answer such a request",
         );
-        capabilities.full_duplex =
-            Support::No("isahc stops sending the request when the response begins");
+        let stops = Support::No("isahc stops sending the request when the response begins");
+        capabilities.full_duplex = stops;
+        capabilities.response_during_upload = stops;
         capabilities.dead_connections = Support::No(
             "libcurl resends most requests whose pooled connection had ended. For the others, it does \
              not report that the connection came from the pool",

@@ -362,6 +362,8 @@ impl Fetch for Client {
         capabilities.proxied_whole = capabilities.proxies;
         capabilities.proxy_faults = capabilities.proxies;
         capabilities.connection_events = Support::No("a mock opens no connections");
+        capabilities.response_during_upload =
+            Support::No("a mock responds when it has the whole request");
         capabilities.unix_sockets = capabilities.connection_events;
         capabilities.unix_queue = capabilities.unix_sockets;
         capabilities.address_guard = Support::No("a mock connects to no addresses");

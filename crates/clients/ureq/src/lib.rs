@@ -199,6 +199,8 @@ impl FetchBlocking for Ureq {
             "ureq opens a tunnel with CONNECT for http URLs too. Some proxies refuse such a tunnel",
         );
         capabilities.reads_deadline = true;
+        capabilities.response_during_upload =
+            Support::No("ureq reads the response after it has sent the whole request");
         capabilities.http2 = Support::No(NO_HTTP2);
         capabilities.http2_prior_knowledge = capabilities.http2;
         capabilities

@@ -116,6 +116,31 @@ async fn streamed_upload_is_echoed(context: Context) -> Result {
     check(echo == bytes, "the bytes differ")
 }
 
+/// A response in chunks that starts before the upload ends is complete: the caller receives each echo before it sends
+/// the next part.
+#[apply(case!)]
+#[marks(in_memory)]
+#[needs(streaming_upload, response_during_upload)]
+async fn response_in_chunks_may_start_before_the_upload_ends(context: Context) -> Result {
+    let origin = context.httpbin()?;
+    let (parts, upload) = async_channel::unbounded::<Result<&str, Error>>();
+    let request = context.session()?.post(origin.url("/echo"));
+    send(&parts, "one")?;
+    let mut response = request.body(Body::from_stream(upload)).send().await?;
+    let first = response.chunk().await?;
+    check_equal("the first echo", first.as_deref(), Some(&b"one"[..]))?;
+    send(&parts, "two")?;
+    let second = response.chunk().await?;
+    check_equal("the second echo", second.as_deref(), Some(&b"two"[..]))?;
+    drop(parts);
+    check_equal("the end", response.chunk().await?, None)
+}
+
+fn send(parts: &async_channel::Sender<Result<&'static str, Error>>, part: &'static str) -> Result {
+    let sent = parts.try_send(Ok(part));
+    check(sent.is_ok(), "the client dropped the upload")
+}
+
 /// The server receives the first chunk before the second is produced.
 #[apply(case!)]
 #[needs(streaming_upload)]

@@ -127,6 +127,8 @@ capabilities! {
     unrepeatable_reuse: "unrepeatable reuse",
     /// The client continues to send the request's body after the response has begun.
     full_duplex: "full duplex",
+    /// The client returns the response while it still sends the request's body.
+    response_during_upload: "response during upload",
     /// The client reports whether a request failed because its pooled connection had ended. Without
     /// this capability, a request may fail although the session could resend it.
     dead_connections: "dead connections",
