@@ -1,15 +1,18 @@
-//! The backends of this workspace: its cells (a cell is a runtime with a client), and
-//! `virtual/mock`, which has virtual time and responds from memory.
+//! The backends of this workspace: its cells (a cell is a runtime with a client), and three backends in virtual time:
+//! `virtual/mock` responds from memory, and `virtual/hyper` and `virtual/surf` send requests over a network in memory.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use inflight::backend::Runtime;
-use inflight::clients::{Mock, RecordedRequest, Reply, When};
-use inflight::runtimes::Virtual;
-use inflight::{BlockOn, Cell};
+use inflight::backend::{Fetch, Runtime};
+use inflight::clients::{Hyper, Mock, RecordedRequest, Reply, Surf, When};
+use inflight::connect::{ClientOptions, Resolve};
+use inflight::runtimes::{Listener, Virtual};
+use inflight::{BlockOn, Cell, Session, Task};
 use inflight_core::bytes::Bytes;
 use inflight_core::http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use inflight_core::http::{HeaderValue, Request, Response};
@@ -42,14 +45,64 @@ pub fn runs_core_cases(cell: Cell) -> bool {
     cell.short_name().is_some()
 }
 
-/// Returns the backend `virtual/mock`: the runtime [`Virtual`] and the client [`Mock`], with an
-/// origin in memory. It runs the cases that need neither sockets nor threads. Its delays take no
+/// Returns the backends in virtual time: the runtime [`Virtual`] with the clients [`Mock`], [`Hyper`] and [`Surf`], and
+/// an origin in memory. They run the cases that need neither sockets of the system nor threads. Their delays take no
 /// real time.
 ///
 /// # Errors
 ///
 /// Fails if the origin's counts cannot be allocated.
-pub fn in_memory_backend() -> io::Result<TestedBackend> {
+pub fn virtual_backends() -> io::Result<[TestedBackend; 3]> {
+    Ok([
+        mock_backend()?,
+        network_backend("virtual/hyper", Hyper::new)?,
+        network_backend("virtual/surf", Surf::new)?,
+    ])
+}
+
+/// Returns a backend whose origin listens on the network of its runtime.
+fn network_backend<F: Fetch>(
+    name: &str,
+    client: fn(Arc<dyn Runtime>, &ClientOptions) -> Result<F, Error>,
+) -> io::Result<TestedBackend> {
+    let runtime = Virtual::new();
+    let origin = InProcessOrigin::new(VirtualClock(runtime.clone()))?;
+    let listener = runtime.listen(ORIGIN)?;
+    Task::spawn(&runtime, accept(listener, origin, runtime.clone())).detach();
+    let clients_runtime: Arc<dyn Runtime> = Arc::new(runtime.clone());
+    let backend = TestedBackend::new(
+        name,
+        move || {
+            let runtime = clients_runtime.clone();
+            Session::builder(move |options| Ok((client(runtime.clone(), options)?, runtime)))
+                .resolver(OneServer)
+        },
+        move |future| runtime.block_on(future),
+    );
+    Ok(backend.in_memory("http://origin.test"))
+}
+
+/// The address of the origin on a network in memory.
+const ORIGIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 80);
+
+/// A resolver that returns the address of the origin for every name.
+struct OneServer;
+
+impl Resolve for OneServer {
+    fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        Ok(vec![ORIGIN])
+    }
+}
+
+async fn accept(listener: Listener, origin: InProcessOrigin, runtime: Virtual) {
+    while let Ok((socket, client)) = listener.accept().await {
+        let origin = origin.clone();
+        let serving = async move { origin.serve(socket, client).await };
+        Task::spawn(&runtime, serving).detach();
+    }
+}
+
+fn mock_backend() -> io::Result<TestedBackend> {
     let runtime = Virtual::new();
     let origin = InProcessOrigin::new(VirtualClock(runtime.clone()))?;
     let mock = Mock::new(runtime.clone());

@@ -51,7 +51,7 @@ pub use backend::TestedBackend;
 pub use case::Case;
 pub use cases::cases;
 #[cfg(feature = "cells")]
-pub use cells::{in_memory_backend, runs_core_cases, start_backend};
+pub use cells::{runs_core_cases, start_backend, virtual_backends};
 pub use check::Failure;
 pub use page::VerdictsPage;
 pub use report::Report;

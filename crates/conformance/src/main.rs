@@ -18,8 +18,8 @@ use clap::Parser;
 use inflight::Cell;
 use inflight::http::Method;
 use inflight_conformance::{
-    Case, Outcome, Report, VerdictsPage, cases, in_memory_backend, run, runs_core_cases,
-    start_backend,
+    Case, Outcome, Report, VerdictsPage, cases, run, runs_core_cases, start_backend,
+    virtual_backends,
 };
 use load::Load;
 
@@ -139,8 +139,9 @@ fn execute(options: &Options) -> Result<bool, Box<dyn Error>> {
         backends.push((backend, runs_core_cases));
     }
     if options.cell.is_empty() && options.against.is_none() {
-        let backend = in_memory_backend().map_err(|error| cannot_start("virtual/mock", &error))?;
-        backends.push((backend, true));
+        let in_memory =
+            virtual_backends().map_err(|error| cannot_start("the virtual runtime", &error))?;
+        backends.extend(in_memory.map(|backend| (backend, true)));
     }
     let mut report = Report::new();
     for (backend, runs_core_cases) in backends {

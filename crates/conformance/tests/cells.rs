@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use inflight::Cell;
 use inflight_conformance::{
-    Case, Outcome, TestedBackend, cases, in_memory_backend, runs_core_cases, start_backend,
+    Case, Outcome, TestedBackend, cases, runs_core_cases, start_backend, virtual_backends,
 };
 use libtest_mimic::{Arguments, Completion, Trial};
 
@@ -34,9 +34,10 @@ fn main() -> ExitCode {
                 .map(|case| trial(&backend, case)),
         );
     }
-    let backend = in_memory_backend().unwrap();
-    let in_memory = cases().iter().filter(|case| case.in_memory);
-    trials.extend(in_memory.map(|case| trial(&backend, case)));
+    for backend in virtual_backends().unwrap() {
+        let in_memory = cases().iter().filter(|case| case.in_memory);
+        trials.extend(in_memory.map(|case| trial(&backend, case)));
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,14 +8,19 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::Scheme;
 use http::{Method, Request, Response, StatusCode};
-use hyper::service::Service;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::paths::{self, Peer, RequestInfo};
 use crate::stats::Recorder;
 use crate::timer::{Clock, SharedClock};
 
-/// An origin without sockets: [`answer`](InProcessOrigin::answer) returns each response directly.
+/// An origin without sockets of its own: [`answer`](InProcessOrigin::answer) returns each response directly, and
+/// [`serve`](InProcessOrigin::serve) serves a connection that the caller provides.
 ///
 /// ```
 /// use std::pin::Pin;
@@ -67,18 +73,33 @@ impl InProcessOrigin {
         })
     }
 
+    /// Serves the requests of a connection over HTTP/1, until the connection ends. The connection may be a socket of a
+    /// simulated network.
+    pub async fn serve<S>(&self, connection: S, client: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let peer = Peer {
+            addr: client,
+            tls: false,
+        };
+        let service =
+            service_fn(|request: Request<Incoming>| self.route(request.map(Body::new), peer));
+        // Errors mean that the client disconnected or sent a bad request.
+        let _ended = http1::Builder::new()
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(connection), service)
+            .await;
+    }
+
     /// Returns the response to a request, as a client would receive it over a connection.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<BodyDataStream> {
         let method = request.method().clone();
-        let mut request = request.map(Body::from);
         let peer = Peer {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: request.uri().scheme() == Some(&Scheme::HTTPS),
         };
-        let received = self.clock.now();
-        let info = RequestInfo { received, peer };
-        request.extensions_mut().insert(info);
-        let Ok(mut response) = self.routes.call(request).await;
+        let Ok(mut response) = self.route(request.map(Body::from), peer).await;
         let len = http_body::Body::size_hint(response.body()).exact();
         let status = response.status();
         let headers = response.headers_mut();
@@ -92,5 +113,17 @@ impl InProcessOrigin {
             *response.body_mut() = Body::empty();
         }
         response.map(Body::into_data_stream)
+    }
+
+    async fn route(
+        &self,
+        mut request: Request<Body>,
+        peer: Peer,
+    ) -> Result<Response<Body>, Infallible> {
+        let received = self.clock.now();
+        request
+            .extensions_mut()
+            .insert(RequestInfo { received, peer });
+        self.routes.call(request).await
     }
 }

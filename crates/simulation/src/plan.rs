@@ -147,8 +147,9 @@ pub enum Fault {
     Garbage,
     /// It sends another response together with this one, which nobody has requested.
     ExtraResponse,
-    /// It sends another response later, if the client has not sent another request by then. This happens only on links
-    /// without latency: otherwise the request may be on the way, and no client can recognize such a response.
+    /// It sends another response later, if the client has not sent another request by then. This happens only in calm
+    /// plans and on links without latency. Otherwise the request may be on the way, and no client can recognize such a
+    /// response.
     LateExtraResponse,
     /// It closes the connection after the response, without an announcement.
     CloseAfter,

@@ -60,6 +60,10 @@ pub(crate) fn upload(request: &Request) -> Vec<u8> {
     body(request.id, 999, request.upload)
 }
 
+/// How long a server waits before it sends a late response. Nothing else in a run takes this time, so no request is sent
+/// at the same time.
+const LATE: Duration = Duration::from_nanos(30_000_137);
+
 /// What the tasks of all servers share.
 struct Servers {
     plan: Plan,
@@ -317,10 +321,11 @@ impl Connection {
 
     /// Sends a response that nobody has requested, unless a request arrives first.
     async fn send_late_response(&mut self) -> io::Result<()> {
-        if !self.servers.plan.hosts[self.host].is_local() {
+        let plan = &self.servers.plan;
+        if !(plan.is_calm() && plan.hosts[self.host].is_local()) {
             return Ok(());
         }
-        let sleep = self.servers.runtime.sleep(Duration::from_millis(30));
+        let sleep = self.servers.runtime.sleep(LATE);
         let mut buffer = vec![0; 16 * 1024];
         let received = or(async { Some(self.socket.read(&mut buffer).await) }, async {
             sleep.await;
