@@ -1,5 +1,10 @@
 #!/usr/bin/env python3
-"""Checks with `cargo tree` that crates depend on each other as the diagram in ARCHITECTURE.md shows."""
+"""Checks that crates depend on each other as the diagram in ARCHITECTURE.md shows, and that tests prevent no publishing.
+
+A dev-dependency on a crate of the workspace must have a path and no version. Cargo removes such a dependency from the
+published manifest. With a version, `cargo publish` would need the dependency on crates.io first, and dev-dependencies
+form cycles.
+"""
 
 import json
 import subprocess
@@ -32,10 +37,20 @@ def run(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def versioned_dev_dependencies(packages, members):
+    return [
+        f"{package['name']}: the dev-dependency on {dependency['name']} must have a path and no version"
+        for package in packages
+        for dependency in package["dependencies"]
+        if dependency["kind"] == "dev" and dependency["name"] in members and dependency["req"] != "*"
+    ]
+
+
 def main():
     metadata = json.loads(run("cargo", "metadata", "--no-deps", "--format-version", "1"))
     members = {package["name"] for package in metadata["packages"]}
     faults = [f"{name}: not in the table of .ci/layers.py" for name in members - set(ALLOWED)]
+    faults += versioned_dev_dependencies(metadata["packages"], members)
     for member in sorted(members & set(ALLOWED)):
         tree = run(
             "cargo", "tree", "-p", member, "--all-features", "--edges", "normal",
