@@ -1,24 +1,9 @@
-//! A test suite for the contract of inflight: with every runtime and client, the same fault causes
-//! the same error, and a client declares which features it does not support.
+#![doc = include_str!("../README.md")]
 //!
 //! A backend is a [`TestedBackend`]. The suite is a list of [`Case`]s, each named after the property it
 //! tests. If a case needs a capability that the client does not have, it is
 //! [skipped](Outcome::Skipped) with the client's reason. For many capabilities, a second case runs
 //! with every client. It passes if the result is correct or an error.
-//!
-//! ```
-//! use inflight_conformance::{Report, TestedBackend, run};
-//! use inflight_core::{BoxFuture, SessionBuilder};
-//!
-//! fn check(builder: fn() -> SessionBuilder, block_on: fn(BoxFuture<'static, ()>)) {
-//!     let backend = TestedBackend::new("my-runtime/my-client", builder, block_on);
-//!     let results = run(&backend, |_| true, |_| ());
-//!
-//!     let mut report = Report::new();
-//!     report.add(backend.name(), results);
-//!     assert!(!report.has_failures(), "{report}");
-//! }
-//! ```
 //!
 //! Every case starts its own servers on loopback. Where possible, it waits for events at these
 //! servers instead of sleeping. A case that does not end within 20 s fails.
@@ -31,6 +16,7 @@
 //! with a client, such as `smol/hyper`. `check`, `context`, `servers`, `test_server` and `http2`
 //! are helpers for the cases. A case of the group `verdicts` is a [`Rule`], and `page` writes all
 //! rules as a page of the book.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod case;

@@ -1,10 +1,6 @@
-//! The core of inflight: the interfaces of runtimes and clients, [`Session`], and
-//! [`gather`](gather()). This crate depends on no runtime and no HTTP client.
+#![doc = include_str!("../README.md")]
 //!
 //! [The book](../../writing-a-backend.html) explains how to write a backend.
-//!
-//! Programs use the `inflight` crate, which adds the backends. A backend is a pair of a runtime and
-//! a client. Use this crate to write a backend, or a library that takes a [`Session`] from its caller.
 //!
 //! In reading order:
 //!
@@ -18,6 +14,7 @@
 //! - [`Body`], [`Response`], [`Error`]: the inputs and outputs of a request.
 //! - [`ClientOptions`], [`TlsOptions`], [`AddressGuard`]: the options of a client. [`Resolver`]
 //!   looks up names for a client. [`Capabilities`]: what a client can do.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The layers, from the lowest to the highest: bugs, prometheus, error, message, backend, observe, metrics,
 // connect, upload, download, session and tower. Each layer uses only lower layers. gather uses only

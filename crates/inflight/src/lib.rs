@@ -1,4 +1,12 @@
-//! An asynchronous HTTP client with the same behaviour on every runtime.
+#![cfg_attr(
+    any(
+        feature = "tokio",
+        feature = "smol",
+        feature = "async-std",
+        feature = "ureq"
+    ),
+    doc = include_str!("../README.md")
+)]
 //!
 //! [The book](../../tutorial/ch00.html) begins with a tutorial.
 //!
@@ -74,6 +82,7 @@
 //! proxy of each request. A session ignores the environment unless the program calls
 //! [`Proxies::from_env`](connect::Proxies::from_env). HTTP and SOCKS5 proxies work. A request that would
 //! use another kind of proxy fails. [`SessionBuilder::unix_socket`] opens every connection to a Unix socket.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backends;
 #[cfg(any(

@@ -1,5 +1,4 @@
-//! The lab: experiments that measure the cost of a runtime, of a client and of a blocking call. Where a
-//! result has a physical limit, the report shows both.
+#![doc = include_str!("../README.md")]
 //!
 //! In reading order:
 //!

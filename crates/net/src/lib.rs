@@ -1,5 +1,4 @@
-//! The layers below HTTP that inflight's clients share: name lookup, connecting, TLS, proxies and the
-//! connection pool.
+#![doc = include_str!("../README.md")]
 //!
 //! A runtime opens sockets ([`Runtime::connect`](inflight_core::Runtime::connect)). This crate turns
 //! sockets into connections, and a client sends HTTP over the connections. Therefore, no client
@@ -18,6 +17,7 @@
 //! - [`descriptors`]: the limit on open files.
 //! - [`unix`]: when a connect to a Unix socket is tried again.
 //! - `hickory`, behind a feature: a resolver that queries the name servers directly.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod addresses;
 mod attempts;

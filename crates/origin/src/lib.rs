@@ -1,8 +1,6 @@
-//! A local HTTP/1.1 server with programmable delays and faults, shaped like httpbin.
+#![doc = include_str!("../README.md")]
 //!
-//! Tests, benchmarks and the program `inflight origin` need a server that responds the same way
-//! every time, delays responses exactly, counts connections and requests, and simulates faults.
-//! This crate has two servers for them:
+//! This crate has two servers:
 //!
 //! - [`Origin`] implements HTTP/1.1 correctly. It serves the paths of httpbin and some others; `GET
 //!   /` lists them. It counts connections and requests, and measures how late its timers fire
@@ -10,24 +8,6 @@
 //! - [`script::ScriptedServer`] sends bytes and simulates faults that a correct server never
 //!   produces: a reset in the middle of a header, a body shorter than its `Content-Length`, a
 //!   connection that is never accepted.
-//!
-//! ```
-//! use inflight_origin::Origin;
-//! use std::io::{Read, Write};
-//! use std::net::TcpStream;
-//!
-//! let origin = Origin::start()?;
-//!
-//! let mut connection = TcpStream::connect(origin.addr())?;
-//! connection.write_all(b"GET /delay-ms/5 HTTP/1.1\r\nHost: origin\r\nConnection: close\r\n\r\n")?;
-//! let mut answer = String::new();
-//! connection.read_to_string(&mut answer)?;
-//! assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
-//!
-//! let stats = origin.stats();
-//! assert_eq!((stats.requests, stats.delays.count, stats.delays.early), (1, 1, 0));
-//! # Ok::<(), std::io::Error>(())
-//! ```
 //!
 //! Both servers listen on loopback by default and stop when they are dropped. They run on their own
 //! threads, so they can be used from any runtime or from none.

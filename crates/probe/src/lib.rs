@@ -1,13 +1,11 @@
-//! Finds the code that stalls an event loop, on any runtime, while the loop is still stuck.
+#![doc = include_str!("../README.md")]
 //!
 //! [Chapter 12 of the book](../../tutorial/ch12.html) finds a blocking call in a service.
 //!
-//! An async function that blocks, or computes for a long time, keeps its thread from running other
-//! futures. Give such futures a label with [`FutureExt::probed`] and start a [`Probe`]. Its watchdog
-//! detects a poll that lasts too long while the poll is still running. It reports the label, whether
-//! the thread computes or waits, and how many other futures are ready and delayed. To find blocking
-//! tasks without a label, let the probe watch a [`Heartbeat`] on their runtime: see
-//! [`ProbeBuilder::heartbeat`].
+//! Give futures a label with [`FutureExt::probed`] and start a [`Probe`]. Its watchdog detects a poll that
+//! lasts too long while the poll is still running. It reports the label, whether the thread computes or
+//! waits, and how many other futures are ready and delayed. To find blocking tasks without a label, let the
+//! probe watch a [`Heartbeat`] on their runtime: see [`ProbeBuilder::heartbeat`].
 //!
 //! ```
 //! use std::sync::mpsc::channel;
@@ -65,6 +63,7 @@
 //! interrupted. A timer on the thread's processor time sends the signal, so that it does not arrive
 //! after the thread has begun to wait. Without the feature, or without `ProbeBuilder::stacks`, the probe
 //! sends no signal at all.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod assert;
 mod cpu;

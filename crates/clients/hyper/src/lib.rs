@@ -1,4 +1,4 @@
-//! hyper as an inflight client, on every async runtime.
+#![doc = include_str!("../README.md")]
 //!
 //! The HTTP engine is the same on every runtime, so two sessions with hyper differ only in the runtime.
 //!

@@ -1,4 +1,4 @@
-//! isahc, a wrapper of libcurl, as an inflight client.
+#![doc = include_str!("../README.md")]
 //!
 //! All transfers run on isahc's own threads, on every runtime. Keep this in mind when you compare runtimes.
 //! This crate disables the features of isahc and libcurl that the session provides, and the core looks up

@@ -1,35 +1,8 @@
-//! A client that returns scripted responses, for tests of programs that use inflight.
+#![doc = include_str!("../README.md")]
 //!
 //! A [`Mock`] has rules. Each rule has a condition ([`When`]) and a [`Reply`]. The mock uses the first rule
 //! that applies to a request. A rule applies once unless it is [`repeated`](When::repeated), so several
 //! rules with the same condition form a sequence of replies. The mock records the requests.
-//!
-//! On the virtual runtime, time passes only when no task can run. So a test that waits for one minute takes
-//! no real time:
-//!
-//! ```
-//! use std::time::Duration;
-//!
-//! use inflight_core::{BlockOn, Error, Retry, Session};
-//! use inflight_mock::{Mock, Reply, When};
-//! use inflight_virtual::Virtual;
-//!
-//! /// The function under test.
-//! async fn price(session: &Session) -> Result<String, Error> {
-//!     session.get("http://shop.test/price").text().await
-//! }
-//!
-//! let runtime = Virtual::new();
-//! let mock = Mock::new(runtime.clone());
-//! mock.on(When::get("/price"), Reply::status(503).header("retry-after", "60"));
-//! mock.on(When::get("/price"), Reply::text("12"));
-//!
-//! let session = mock.session().retry(Retry::new(1)).build()?;
-//! assert_eq!(runtime.block_on(price(&session))?, "12");
-//! assert_eq!(runtime.elapsed(), Duration::from_secs(60));
-//! mock.assert_all_used();
-//! # Ok::<(), Error>(())
-//! ```
 
 mod assertion;
 mod recorded_request;

@@ -1,11 +1,9 @@
-//! surf as an inflight client, with a replacement for surf's transport.
+#![doc = include_str!("../README.md")]
 //!
 //! surf's pooled transport delivers the rest of a cancelled response to the next request. So
 //! `inflight-net` opens the connections with the runtime's sockets, and pools them. async-h1, surf's
 //! HTTP engine, encodes and decodes bodies. This crate writes and reads the heads, because surf's types
 //! cannot hold every request, and async-h1 misreads some response heads, refuses others, or panics.
-//!
-//! surf and async-h1 are no longer maintained.
 //!
 //! In reading order: `message` (conversion to and from surf's types), `transport` (one exchange on one
 //! connection), `upload` (writes the request), `wire` (reads the response for async-h1), `head`, `chunks`,

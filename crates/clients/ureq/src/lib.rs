@@ -1,4 +1,4 @@
-//! ureq, the blocking client, as an inflight client.
+#![doc = include_str!("../README.md")]
 //!
 //! [`Offload`](inflight_core::Offload) makes the calls of this client asynchronous: it runs them on a
 //! runtime's blocking pool. [`Inline`](inflight_core::Inline) runs them on the event loop, so they stall the

@@ -1,16 +1,4 @@
-//! async-std as an inflight runtime.
-//!
-//! async-std is no longer maintained (RUSTSEC-2025-0052). inflight supports it for existing programs and
-//! for comparisons. Use smol in new programs: async-std's authors recommend smol as the successor.
-//!
-//! ```
-//! use inflight_async_std::AsyncStd;
-//! use inflight_core::{BlockOn, Task};
-//!
-//! let runtime = AsyncStd::global();
-//! let task = Task::spawn(&runtime, async { 6 * 7 });
-//! assert_eq!(runtime.block_on(task).unwrap(), 42);
-//! ```
+#![doc = include_str!("../README.md")]
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

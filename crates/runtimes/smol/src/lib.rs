@@ -1,13 +1,4 @@
-//! smol as an inflight runtime: the global executor, or a new executor with a number of threads.
-//!
-//! ```
-//! use inflight_core::{BlockOn, Task};
-//! use inflight_smol::Smol;
-//!
-//! let smol = Smol::global();
-//! let task = Task::spawn(&smol, async { 6 * 7 });
-//! assert_eq!(smol.block_on(task).unwrap(), 42);
-//! ```
+#![doc = include_str!("../README.md")]
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

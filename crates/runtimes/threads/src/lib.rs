@@ -1,15 +1,4 @@
-//! A runtime of plain threads. Each task runs on an OS thread, which is parked while the task waits.
-//!
-//! The runtime is the baseline in comparisons with async runtimes: 100 tasks need 100 threads.
-//!
-//! ```
-//! use inflight_core::{BlockOn, Task};
-//! use inflight_threads::Threads;
-//!
-//! let threads = Threads::new();
-//! let task = Task::spawn(&threads, async { 6 * 7 });
-//! assert_eq!(threads.block_on(task).unwrap(), 42);
-//! ```
+#![doc = include_str!("../README.md")]
 
 use std::collections::VecDeque;
 use std::future::ready;

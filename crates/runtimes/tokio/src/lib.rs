@@ -1,4 +1,4 @@
-//! tokio as an inflight runtime.
+#![doc = include_str!("../README.md")]
 //!
 //! The adapter holds a [`Handle`] and enters it where tokio requires a running runtime. So the adapter's
 //! tasks and timers work under any executor. For example, `smol::block_on` can poll a session on tokio.
@@ -18,16 +18,6 @@
 //! the requests time out even if no thread drives the runtime. The adapter cannot distinguish `block_on` from
 //! `Runtime::enter`. If a thread enters a current-thread runtime and then blocks in another executor, the
 //! requests on this thread use the timers of that runtime, and may never time out.
-//!
-//! ```
-//! use inflight_core::{BlockOn, Task};
-//! use inflight_tokio::Tokio;
-//!
-//! let tokio = Tokio::new(None)?;
-//! let task = Task::spawn(&tokio, async { 6 * 7 });
-//! assert_eq!(tokio.block_on(task).unwrap(), 42);
-//! # Ok::<(), inflight_core::Error>(())
-//! ```
 
 use std::future::{pending, poll_fn};
 use std::io::{self, IoSlice, Read};

@@ -1,31 +1,9 @@
-//! A runtime for tests, with one thread, virtual time and a network in memory.
+#![doc = include_str!("../README.md")]
 //!
 //! [Chapter 13 of the book](../../tutorial/ch13.html) tests an hour in a millisecond.
 //!
-//! Tasks run one after another on the thread that calls [`block_on`](BlockOn::block_on), always
-//! in the same order. Time stands still while a task can run. When no task can run, time jumps to
-//! the next timer. A test of a retry after an hour takes no real time and has the same result in
-//! each run.
-//!
-//! ```
-//! use std::time::Duration;
-//!
-//! use inflight_core::{BlockOn, Runtime, Task};
-//! use inflight_virtual::Virtual;
-//!
-//! let runtime = Virtual::new();
-//! let (one, other) = (runtime.clone(), runtime.clone());
-//! runtime.block_on(async {
-//!     let slow = Task::spawn(&one, {
-//!         let one = one.clone();
-//!         async move { one.sleep(Duration::from_secs(3600)).await }
-//!     });
-//!     other.sleep(Duration::from_secs(60)).await;
-//!     assert_eq!(other.elapsed(), Duration::from_secs(60));
-//!     slow.await.unwrap();
-//! });
-//! assert_eq!(runtime.elapsed(), Duration::from_secs(3600));
-//! ```
+//! Tasks run one after another on the thread that calls [`block_on`](BlockOn::block_on), always in the
+//! same order.
 //!
 //! # Network
 //!
