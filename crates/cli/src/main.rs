@@ -1,7 +1,7 @@
 //! The `inflight` program: fetches one URL or many URLs at once, on any backend.
 //!
 //! `args` defines the command line, and `config` reads defaults from a file. Each command has a module: `get`,
-//! `gather`, `report`, `origin`, `backends`, `stalls` and `lab`.
+//! `gather`, `report`, `origin`, `backends`, `stalls`, `lab`, `completions` and `man`.
 //!
 //! `session` starts a backend with the options of the command line. `request` builds a request, and `exchange`
 //! sends it and reads the response, for both `get` and `gather`. `cookies` reads and writes the cookie file, and
@@ -12,6 +12,7 @@
 
 mod args;
 mod backends;
+mod completions;
 mod config;
 mod cookies;
 mod exchange;
@@ -24,6 +25,7 @@ mod journal;
 #[cfg(feature = "lab")]
 mod lab;
 mod line_file;
+mod man;
 mod origin;
 mod output;
 mod probe;
@@ -64,5 +66,7 @@ fn run(args: Args) -> Result<ExitStatus, CliError> {
         Command::Backends(backends) => backends::run(&backends),
         #[cfg(feature = "lab")]
         Command::Lab(lab) => lab::run(lab),
+        Command::Completions(completions) => completions::run(&completions),
+        Command::Man(man) => man::run(&man),
     }
 }

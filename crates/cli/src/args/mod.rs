@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::format::Format;
 pub(crate) use gather::{Gather, InputFormat, SummaryFormat};
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Backends(Backends),
     #[cfg(feature = "lab")]
     Lab(crate::lab::args::Lab),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Fetch one URL and write its body to standard output
@@ -214,6 +217,36 @@ pub(crate) struct Backends {
     /// The output format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub(crate) format: Format,
+}
+
+/// Print a script that completes commands and options in a shell
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight completions bash > ~/.local/share/bash-completion/completions/inflight
+  inflight completions zsh > \"${fpath[1]}/_inflight\"
+  inflight completions fish > ~/.config/fish/completions/inflight.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+/// Print a manual page, or write all manual pages to a directory
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  inflight man | man -l -
+  inflight man gather | man -l -
+  inflight man --output ~/.local/share/man/man1")]
+pub(crate) struct Man {
+    /// The command that the page describes, such as `gather`, or `lab run` [default: the whole program]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+
+    /// Write the page of each command to DIR, which must exist
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[cfg(test)]

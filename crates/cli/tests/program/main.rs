@@ -7,6 +7,7 @@
 ))]
 
 mod backends;
+mod completions;
 mod config;
 mod credentials;
 #[cfg(target_os = "linux")]
@@ -22,11 +23,13 @@ mod journal;
 mod lab;
 #[cfg(feature = "lab")]
 mod lab_report;
+mod man;
 mod origin;
 mod output;
 mod policy;
 mod program;
 mod proxy;
+mod readme;
 mod requests;
 mod resume;
 mod robots;

@@ -57,6 +57,9 @@ fn an_invalid_command_line_is_a_usage_error_with_a_message() {
             "cannot read /nowhere/data",
         ),
         (&["origin", "--listen", "nowhere"], "--listen"),
+        (&["completions", "csh"], "fish"),
+        (&["man", "gather", "run"], "no command `gather run`"),
+        (&["man", "--output", "/nowhere"], "/nowhere"),
         (&["stalls"], "standard output is not a terminal"),
         (&["stalls", "--runtime", "threads"], "async-std"),
         (&["stalls", "--delay", "5m"], "at most 30s"),
@@ -109,7 +112,7 @@ fn the_workers_option_is_a_usage_error_with_the_backend_ureq() {
 
 #[test]
 fn help_shows_an_example_of_each_command() {
-    for command in ["get", "gather", "origin", "backends"] {
+    for command in ["get", "gather", "origin", "backends", "completions", "man"] {
         let ran = run([command, "--help"]);
         assert_eq!(ran.code, Some(0));
         assert!(
