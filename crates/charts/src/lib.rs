@@ -1,8 +1,22 @@
-#![doc = include_str!("../README.md")]
+//! Charts as SVG. The lab's report and the pictures of the book use the same charts.
 //!
 //! A [`Figure`] is a chart with an ID, a title and a text alternative. [`Figure::html`] returns the figure as an HTML
 //! element with two drawings: one for large screens and one for phones. A page with such figures needs the
 //! style sheet [`STYLE`]. [`Figure::svg`] returns a file of its own.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use inflight_charts::{Colour, Figure, Group, Row, Series, Waterfall};
+//!
+//! const DONE: Series = Series::new("finished", Colour::Blue);
+//!
+//! let end = Duration::from_millis(50);
+//! let chart = Waterfall::new("ms since the start")
+//!     .group(Group::new("one page").row(Row::new("page 1").bar(Duration::ZERO, end, DONE)));
+//! let figure = Figure::new("page", "A page", "One bar, from 0 to 50 ms.", chart);
+//! assert!(figure.svg().contains("One bar, from 0 to 50 ms."));
+//! ```
 
 mod canvas;
 mod dot_plot;
