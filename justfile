@@ -1,8 +1,9 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-# List the recipes.
+# Print the five recipes that a newcomer needs. `just --list` prints all.
 default:
-    @just --list --unsorted
+    @{{just_executable()}} --list --unsorted --list-heading $'Five recipes to begin with. `just --list` prints all.\n' \
+        | grep -E '^[^ ]|^ +(bench|test|run|check|docs-serve) '
 
 # The first step compiles for about 6 minutes on 2 cores and prints the cost of a blocking call. The
 # second step compiles the experiments, which takes about 10 more minutes. The third step runs them
@@ -168,6 +169,34 @@ alone:
             --features inflight/$backend,inflight-examples/$backend; \
     done
     cargo test --quiet -p inflight-cli --no-default-features --features tokio --test program backends
+
+# With `--verify`, cargo also compiles each package alone, which takes about 10 minutes.
+#
+# Check that the crates can be published, and run the README's program with the packages on the four named backends.
+packaged *OPTIONS:
+    python3 .ci/packaged.py {{OPTIONS}}
+
+# Options are passed to the script, such as `--base REV` or `--package inflight-core`.
+#
+# Check with cargo-semver-checks that the public API has no breaking change since the merge base.
+semver *OPTIONS:
+    python3 .ci/semver.py {{OPTIONS}}
+
+# On Windows, the recipe tests these crates. Elsewhere, it only compiles them, and needs the target
+# x86_64-pc-windows-gnu and mingw's gcc.
+#
+# Check the library and the program with the backend `tokio` for Windows.
+windows:
+    @if [[ {{os()}} == windows ]]; then \
+        cargo test -p inflight-core -p inflight-net -p inflight-tokio -p inflight-hyper; \
+        cargo test -p inflight --features tokio; \
+        cargo build -p inflight-cli --no-default-features --features tokio; \
+    elif rustup target list --installed | grep -q x86_64-pc-windows-gnu && type x86_64-w64-mingw32-gcc; then \
+        cargo check --target x86_64-pc-windows-gnu -p inflight --features tokio; \
+        cargo check --target x86_64-pc-windows-gnu -p inflight-cli --no-default-features --features tokio; \
+    else \
+        echo "windows: skipped, because the target x86_64-pc-windows-gnu or mingw's gcc is missing"; \
+    fi
 
 # Check licences, sources and bans of the dependencies (needs cargo-deny).
 deny:
