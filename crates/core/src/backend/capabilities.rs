@@ -46,6 +46,8 @@ pub struct Ceiling {
     pub description: &'static str,
 }
 
+const NO_UNIX_SOCKETS: Support = Support::No("inflight uses Unix sockets only on Unix");
+
 /// Declares each capability once: its documentation, its field and its name in tables.
 macro_rules! capabilities {
     ($($(#[$meaning:meta])* $field:ident: $name:literal,)*) => {
@@ -80,16 +82,21 @@ macro_rules! capabilities {
         }
 
         impl Capabilities {
-            /// Returns the capabilities of a client that supports everything. The author of the
-            /// client then sets what the client does not support.
+            /// Returns the capabilities of a client that supports everything that the system
+            /// supports. The author of the client then sets what the client does not support.
             pub fn all(library: &'static str) -> Self {
-                Self {
+                let mut capabilities = Self {
                     library,
                     $($field: Support::Yes,)*
                     reads_deadline: false,
                     added_headers: &[],
                     ceilings: Vec::new(),
+                };
+                if cfg!(not(unix)) {
+                    capabilities.unix_sockets = NO_UNIX_SOCKETS;
+                    capabilities.unix_queue = NO_UNIX_SOCKETS;
                 }
+                capabilities
             }
 
             /// Returns every capability with its name, in a fixed order.
@@ -163,7 +170,8 @@ capabilities! {
     /// The client closes the connection as soon as a request is dropped. Without this capability, the
     /// connection stays open until the server sends something or the request's deadline passes.
     prompt_cancel: "prompt cancel",
-    /// The client connects to a Unix socket if one is set, on systems that have Unix sockets.
+    /// The client connects to a Unix socket if one is set. No client has this capability on systems other
+    /// than Unix.
     unix_sockets: "unix sockets",
     /// If the queue of a Unix socket's listener is full, the client waits until the listener accepts more
     /// connections, as it waits with TCP.
