@@ -175,6 +175,10 @@ pub(crate) struct SystemCalls {
 }
 
 /// Calls `work`. Returns its result and the number of system calls that all threads made during the call.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(unused_variables, reason = "only Linux can count them")
+)]
 pub(crate) fn system_calls<T>(
     work: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<(T, SystemCalls), Failure> {
