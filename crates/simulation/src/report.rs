@@ -24,8 +24,10 @@ pub struct Report {
     pub never_started: Option<usize>,
     /// When the session began to close, and when it was closed.
     pub close: (Duration, Duration),
-    /// How many requests were in flight according to the session after it had closed.
+    /// How many requests were in flight according to the session when `close` returned.
     pub in_flight_after_close: usize,
+    /// How many requests were in flight according to the session when the last packet had arrived.
+    pub in_flight_at_end: usize,
     /// How many connections the servers accepted.
     pub connections: usize,
     /// How many connections are open at the servers now.

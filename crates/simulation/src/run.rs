@@ -77,9 +77,12 @@ async fn simulate(plan: Plan, runtime: Virtual, log: Log) {
         Some(task) => drop(task.await),
         None => close(&session, GRACE, &log).await,
     }
-    drop(session);
     runtime.sleep(LAST_PACKETS).await;
-    log.change(|report| report.open_after_close = report.open_connections);
+    log.change(|report| {
+        report.open_after_close = report.open_connections;
+        report.in_flight_at_end = session.stats().in_flight;
+    });
+    drop(session);
     runtime.sleep(END).await;
     drop(servers);
     // The runtime drops the cancelled tasks.
