@@ -22,7 +22,11 @@ PROGRAMS = CRATE / "src/bin"
 FIXED = "_fixed"
 
 # The name of a program begins with the code of its error, except for these. An error without a code has a text.
-OTHER_CODES = {"never_runs": "unused_must_use", "not_send": "future cannot be sent between threads safely"}
+OTHER_CODES = {
+    "never_runs": "unused_must_use",
+    "not_general": "implementation of `FnOnce` is not general enough",
+    "not_send": "future cannot be sent between threads safely",
+}
 
 # The paths in messages are relative to the clone, wherever the clone and the toolchain are.
 PATHS = [

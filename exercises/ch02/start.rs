@@ -1,7 +1,8 @@
 //! Chapter 2 (`docs/src/tutorial/ch02.md`): run futures in the background.
 //!
 //! `start_downloads` creates a future for each page, and nothing runs the futures. Change the function so that each
-//! page is fetched in a task of its own. The function must return at once, and the tasks must continue after that.
+//! page is fetched in a task of its own. The function must return at once, and the tasks must continue after that. Keep
+//! the signature: the function is not `async`, so it cannot wait for the tasks.
 //!
 //! You need `inflight::Task`. `Task::spawn(session.runtime(), future)` starts a task. If you drop a `Task`, you cancel
 //! it. `detach` lets it run to its end.

@@ -8,9 +8,11 @@ use inflight::{Error, Session, Task};
 fn start_fetch(session: &Session, total: Arc<Mutex<usize>>) -> Task<Result<(), Error>> {
     let client = session.clone();
     Task::spawn(session.runtime(), async move {
+        // ANCHOR: fix
         let text = client.get("http://127.0.0.1:8080/page/1").text().await?;
         let mut total = total.lock().unwrap();
         *total += text.chars().count();
+        // ANCHOR_END: fix
         Ok(())
     })
 }
