@@ -15,8 +15,12 @@ pub mod start;
 const START_REASON: &str = "the shop expects a body of the type `application/json`, \
     and received one of the type `application/x-www-form-urlencoded`";
 const RECEIPT: &str = r#"{"customer": 4711, "number": 17, "total_cents": 3150}"#;
-/// The quotation mark has to be escaped in JSON.
-const ITEM: &str = r#"17" monitor"#;
+/// Another receipt, with another field `number`, other white space, and a larger number.
+const OTHER_RECEIPT: &str =
+    r#"{"item": {"number": 5}, "number" : 4000000017, "total_cents": 3150}"#;
+/// The quotation mark has to be escaped in JSON. The no-break space must not be: Rust's `{:?}` escapes it in a way that
+/// JSON does not have.
+const ITEM: &str = "17\"\u{a0}monitor";
 
 fn main() -> ExitCode {
     run(
@@ -27,16 +31,8 @@ fn main() -> ExitCode {
 }
 
 fn check(order: impl AsyncFn(&Session, &str, u32) -> Result<u32, Error>) -> Verdict {
-    let server = Server::new(|_| Answer::text(RECEIPT));
-    let result = server.block_on(order(&server.session(), ITEM, 2));
-    check_request(&server)?;
-    let number = result?;
-    require(
-        number == 17,
-        format_args!(
-            "the number of the receipt is 17, and the function returned {number}; the response was {RECEIPT}"
-        ),
-    )?;
+    check_receipt(&order, RECEIPT, 17)?;
+    check_receipt(&order, OTHER_RECEIPT, 4_000_000_017)?;
 
     let server = Server::new(|_| Answer::status(422, r#"{"reason": "the quantity is 0"}"#));
     match server.block_on(order(&server.session(), ITEM, 0)) {
@@ -51,6 +47,27 @@ fn check(order: impl AsyncFn(&Session, &str, u32) -> Result<u32, Error>) -> Verd
         )))?,
     }
     Ok("the order was sent as JSON, the receipt was read, and a refusal is an error".to_owned())
+}
+
+fn check_receipt(
+    order: impl AsyncFn(&Session, &str, u32) -> Result<u32, Error>,
+    receipt: &'static str,
+    expected: u32,
+) -> Result<(), Reason> {
+    let server = Server::new(move |_| Answer::text(receipt));
+    let result = server.block_on(order(&server.session(), ITEM, 2));
+    check_request(&server)?;
+    let actual = match &result {
+        Ok(number) => number.to_string(),
+        Err(error) => format!("an error: {error}"),
+    };
+    require(
+        result.is_ok_and(|number| number == expected),
+        format_args!(
+            "the number of the receipt is {expected}, and the function returned {actual}; the response was {receipt}; \
+             `json` parses every receipt if its type has a field `number` of the type `u32`"
+        ),
+    )
 }
 
 fn check_request(server: &Server) -> Result<(), Reason> {
@@ -85,6 +102,8 @@ fn check_body(request: &RecordedRequest) -> Result<(), Reason> {
     let actual = serde_json::from_str::<Value>(&body);
     require(
         actual.is_ok_and(|actual| actual == expected),
-        format_args!("the shop expects the body {expected}, and received {body}"),
+        format_args!(
+            "the shop expects the body {expected}, and received {body}; `json_body` writes valid JSON for any item"
+        ),
     )
 }
