@@ -2,7 +2,7 @@
 //!
 //! Each function calls `settled`, which waits for every page. Only one of the four functions needs that. Choose
 //! another ending for the other three: `all`, `completed` or `first`. `session` returns an error for each response
-//! with an error status.
+//! with an error status. `flatten` on an iterator of `Result`s keeps the values of the `Ok`s and drops the errors.
 //!
 //! `completed` returns a stream. To use its method `next`, import `futures_lite::StreamExt`.
 

@@ -1,4 +1,4 @@
-//! Fetches the same 20 pages with four endings of `gather`: `just run endings`.
+//! Fetches the same 12 pages with four endings of `gather`: `just run endings`.
 //!
 //! `just picture endings` draws how each request ended.
 #![allow(clippy::print_stdout, reason = "a program")]
@@ -12,9 +12,16 @@ use inflight_charts::{Colour, Figure, Group, Row, Series, Waterfall};
 use inflight_examples::{picture_format, print_picture};
 use inflight_origin::Origin;
 
-const PAGES: usize = 20;
-const LIMIT: usize = 10;
-const ENOUGH: usize = 10;
+const PAGES: usize = DELAYS.len();
+const LIMIT: usize = 5;
+const ENOUGH: usize = 5;
+
+// ANCHOR: pages
+/// How many milliseconds the server waits before it sends each page.
+const DELAYS: [u64; 12] = [150, 60, 260, 180, 90, 310, 210, 130, 330, 240, 130, 70];
+/// After their delay, the server answers the requests of these pages with the status 503.
+const FAILING: [usize; 3] = [1, 6, 10];
+// ANCHOR_END: pages
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -37,22 +44,18 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-// ANCHOR: urls
 fn page_url(origin: &Origin, page: usize) -> String {
-    // The delays are between 60 and 330 ms. Page 1 has the shortest delay.
-    let delay = 60 + (page * 7 + 3) % 10 * 30;
-    match page {
-        // After the delay, the server responds with the status 503.
-        1 | 14 | 17 => {
-            let seconds = Duration::from_millis(delay as u64).as_secs_f64();
+    let delay = DELAYS[page];
+    match FAILING.contains(&page) {
+        true => {
+            let seconds = Duration::from_millis(delay).as_secs_f64();
             origin.url(&format!(
                 "/drip?code=503&numbytes=1&duration=0&delay={seconds}"
             ))
         }
-        _ => origin.url(&format!("/page/{page}?delay_ms={delay}")),
+        false => origin.url(&format!("/page/{page}?delay_ms={delay}")),
     }
 }
-// ANCHOR_END: urls
 
 /// The jobs of a gather, and the requests that they send.
 struct Jobs<'a> {
@@ -78,7 +81,6 @@ enum Outcome {
     Cancelled,
 }
 
-// ANCHOR: recording
 /// Records a request when it ends. If the job is dropped before that, the outcome is still `Cancelled`.
 struct Recording<'a> {
     jobs: &'a Jobs<'a>,
@@ -113,7 +115,6 @@ impl Jobs<'_> {
         };
         result
     }
-    // ANCHOR_END: recording
 
     fn iter(&self) -> impl Iterator<Item = impl Future<Output = Result<String, Error>>> {
         (0..self.urls.len()).map(|page| self.fetch(page))
@@ -223,7 +224,6 @@ fn print_run(run: &Run) {
 const FINISHED: Series = Series::new("finished", Colour::Blue);
 const FAILED: Series = Series::new("failed", Colour::Vermillion);
 const CANCELLED: Series = Series::new("cancelled", Colour::Muted).hollow();
-const NEVER_STARTED: Series = Series::new("never started", Colour::Muted);
 
 fn draw(runs: &[Run]) -> Figure {
     let chart = Waterfall::new("ms since the start of the gather");
@@ -246,8 +246,9 @@ fn draw(runs: &[Run]) -> Figure {
         .map(|run| format!("{}: {}.", run.ending, run.outcomes()))
         .collect();
     let description = format!(
-        "{} groups of {PAGES} rows on one time scale, with a vertical line where the gather returns. No bar extends \
-         beyond this line. {}",
+        "{} groups of {PAGES} rows on one time scale, with a vertical line where the gather returns. The \
+         names of the rows are the numbers of the pages. No bar extends beyond the line. The row of a request that never \
+         started is empty. {}",
         runs.len(),
         groups.join(" "),
     );
@@ -260,7 +261,7 @@ fn draw_run(run: &Run) -> Group {
         let request = run.requests.iter().find(|request| request.page == page);
         match request {
             Some(request) => draw_request(request),
-            None => Row::new("").point(run.returned, NEVER_STARTED),
+            None => Row::new(page.to_string()),
         }
     });
     Group::new(heading).rows(rows).mark(run.returned, "returns")
@@ -272,5 +273,5 @@ fn draw_request(request: &Request) -> Row {
         Outcome::Failed => FAILED,
         Outcome::Cancelled => CANCELLED,
     };
-    Row::new("").bar(request.start, request.end, series)
+    Row::new(request.page.to_string()).bar(request.start, request.end, series)
 }
