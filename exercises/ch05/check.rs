@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use inflight::clients::RecordedRequest;
 use inflight::{Error, ErrorKind, Session};
-use inflight_exercises::{Answer, Server, Verdict, require, run};
+use inflight_exercises::{Answer, Reason, Server, Verdict, most_in_flight, require, run, seconds};
 
 pub mod solution;
 #[allow(missing_docs, reason = "a reader may delete the comment")]
@@ -19,6 +19,11 @@ const FAILURES: [(&str, ErrorKind); 3] = [
     ("http://pages.test/77", ErrorKind::Incomplete),
 ];
 
+/// The server redirects page 42 to this address.
+const MOVED: &str = "http://pages.test/moved";
+/// The time that the last page takes.
+const SLOWEST: Duration = Duration::from_millis(99);
+
 fn main() -> ExitCode {
     run(
         START_REASON,
@@ -27,12 +32,14 @@ fn main() -> ExitCode {
     )
 }
 
-/// Later pages take longer, so that some requests are still in flight at the first failure.
+/// Later pages take longer, so that some requests are still in flight at the first failure. Page 42 is at another address
+/// that does not exist, so the URL of the error is not the URL in the input.
 fn answer(request: &RecordedRequest) -> Answer {
     let page = request.uri.path().trim_start_matches('/');
     let answer = match page {
         "13" => Answer::error(ErrorKind::Connect),
-        "42" => Answer::status(404, "Not Found"),
+        "42" => Answer::status(302, "").header("location", MOVED),
+        "moved" => Answer::status(404, "Not Found"),
         "77" => Answer::error(ErrorKind::Incomplete),
         _ => Answer::text(format!("page {page}")),
     };
@@ -74,12 +81,39 @@ fn check(
             pages.len()
         ),
     )?;
+    check_failures(&failures)?;
+    require(
+        failures.len() == FAILURES.len(),
+        format_args!(
+            "three URLs fail, and the function reported {} failures",
+            failures.len()
+        ),
+    )?;
+    let in_flight = most_in_flight(&server.requests());
+    require(
+        server.elapsed() <= SLOWEST,
+        format_args!(
+            "the pages and failures are right, but at most {in_flight} of 100 requests were in flight at once, and the \
+             run took {} of virtual time: give all futures to one `gather`",
+            seconds(server.elapsed())
+        ),
+    )?;
+    Ok("97 pages were returned, and each of three failures with its URL".to_owned())
+}
+
+fn check_failures(failures: &[(String, Error)]) -> Result<(), Reason> {
+    let reported: Vec<&str> = failures.iter().map(|(url, _)| url.as_str()).collect();
     for (url, kind) in FAILURES {
-        let mut reported = failures.iter().filter(|(reported, _)| reported == url);
-        let error = reported.next().map(|(_, error)| error.kind());
+        let found = failures.iter().find(|(reported, _)| reported == url);
+        let error = found.map(|(_, error)| error.kind());
         let actual = match error {
             Some(kind) => format!("reported an error of the kind `{kind:?}` for it"),
-            None => "reported no failure for it".to_owned(),
+            None if reported.is_empty() => "reported no failure".to_owned(),
+            None if reported.contains(&MOVED) => format!(
+                "reported {MOVED} instead: the server redirected the request, and `error.url()` returns the last \
+                 address; take the URL from `urls`"
+            ),
+            None => format!("reported failures only for {}", reported.join(", ")),
         };
         require(
             error == Some(kind),
@@ -88,12 +122,5 @@ fn check(
             ),
         )?;
     }
-    require(
-        failures.len() == FAILURES.len(),
-        format_args!(
-            "three URLs fail, and the function reported {} failures",
-            failures.len()
-        ),
-    )?;
-    Ok("97 pages were returned, and each of three failures with its URL".to_owned())
+    Ok(())
 }

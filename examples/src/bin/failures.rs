@@ -10,9 +10,7 @@ use inflight_examples::{picture_format, print_picture};
 use inflight_origin::Origin;
 
 const ARRIVED: Series = Series::new("arrived", Colour::Blue);
-const NO_CONNECTION: Series = Series::new("no connection", Colour::Vermillion);
-const ERROR_STATUS: Series = Series::new("error status", Colour::Orange);
-const ENDED_EARLY: Series = Series::new("ended early", Colour::Purple);
+const FAILED: Series = Series::new("failed", Colour::Vermillion);
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -111,47 +109,39 @@ async fn time_pages(session: &Session, urls: &[String]) -> Result<Vec<Timed>, Er
     Ok(gather(jobs).all().await?)
 }
 
-fn series(kind: Option<ErrorKind>) -> Series {
-    match kind {
-        None => ARRIVED,
-        Some(ErrorKind::Status) => ERROR_STATUS,
-        Some(ErrorKind::Incomplete) => ENDED_EARLY,
-        Some(_) => NO_CONNECTION,
-    }
-}
-
-/// Draws a bar for each page, in the order of the input.
+/// Draws a row with a name for each page that failed, and below them a bar for each other page.
 fn draw(pages: &[Timed]) -> Figure {
-    let arrived = pages.iter().filter(|(_, _, kind)| kind.is_none()).count();
-    let last = pages
-        .iter()
-        .map(|(_, end, _)| *end)
-        .max()
-        .unwrap_or_default();
+    let failed: Vec<(usize, &Timed, ErrorKind)> = (pages.iter().enumerate())
+        .filter_map(|(number, page)| Some((number, page, page.2?)))
+        .collect();
+    let arrived: Vec<&Timed> = pages.iter().filter(|page| page.2.is_none()).collect();
+    let ends = || arrived.iter().map(|(_, end, _)| end.as_millis());
     let heading = format!(
-        "{arrived} pages arrived, and {} failed: {} ms in total",
-        pages.len() - arrived,
-        last.as_millis()
+        "the other {} pages arrive after {} to {} ms",
+        arrived.len(),
+        ends().min().unwrap_or_default(),
+        ends().max().unwrap_or_default()
     );
-    let failed: Vec<String> = (pages.iter().enumerate())
-        .filter_map(|(number, (_, end, kind))| {
-            let kind = (*kind)?;
-            Some(format!(
-                "page {number} ({kind}) after {} ms",
-                end.as_millis()
-            ))
+    let failures: Vec<String> = (failed.iter())
+        .map(|(number, (_, end, _), kind)| {
+            format!("page {number} ({kind}) after {} ms", end.as_millis())
         })
         .collect();
     let description = format!(
-        "A bar for each of {} pages, from its request to its result, one below the other in the order of the input. \
-         {heading}. The bars of the failed pages have other colours: {}.",
-        pages.len(),
-        failed.join(", ")
+        "Two groups of bars on one time scale. Each bar reaches from the request of a page to its result. The first group \
+         contains the failed pages: {}. In the second group, {heading}, and all bars are similar.",
+        failures.join(", ")
     );
-    let rows = pages
+    let rows = failed.iter().map(|(number, (from, to, _), kind)| {
+        Row::new(format!("page {number}: {kind}")).bar(*from, *to, FAILED)
+    });
+    let first = Group::new(format!("{} pages fail", failed.len())).rows(rows);
+    let rows = arrived
         .iter()
-        .map(|(from, to, kind)| Row::new("").bar(*from, *to, series(*kind)));
-    let chart = Waterfall::new("ms since the first request").group(Group::new(heading).rows(rows));
+        .map(|(from, to, _)| Row::new("").bar(*from, *to, ARRIVED));
+    let chart = Waterfall::new("ms since the first request")
+        .group(first)
+        .group(Group::new(heading).rows(rows));
     Figure::new(
         "failures",
         "A hundred pages, three of which fail",
