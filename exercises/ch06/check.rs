@@ -4,14 +4,16 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use inflight::backend::{BoxFuture, ConnectOptions, Runtime, Socket};
 use inflight::clients::{Mock, Reply, When};
 use inflight::runtimes::Virtual;
-use inflight::{BlockOn, Error, Session, Task};
-use inflight_exercises::{Verdict, require, run, seconds};
+use inflight::{BlockOn, Error, ErrorKind, Session, Task};
+use inflight_exercises::{Reason, Verdict, catch_panic, require, run, seconds};
 
 pub mod solution;
 #[allow(missing_docs, reason = "a reader may delete the comment")]
@@ -23,6 +25,8 @@ const PAGES: usize = 10;
 const FETCH: Duration = Duration::from_millis(50);
 const STORE: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(1);
+/// A page that the archive cannot store.
+const UNSTORABLE: &str = "a page that does not fit on the disk";
 
 fn main() -> ExitCode {
     run(
@@ -37,14 +41,30 @@ fn main() -> ExitCode {
 pub struct Archive {
     runtime: Virtual,
     pages: Arc<Mutex<Vec<String>>>,
+    event_loop: ThreadId,
+    /// Whether a thread that belongs neither to the event loop nor to the pool has stored a page.
+    was_on_own_thread: Arc<AtomicBool>,
 }
 
 impl Archive {
-    /// Stores a page. Blocks the calling thread for 0.1 s.
+    fn new(runtime: &Virtual) -> Self {
+        Self {
+            runtime: runtime.clone(),
+            pages: Arc::default(),
+            event_loop: thread::current().id(),
+            was_on_own_thread: Arc::default(),
+        }
+    }
+
+    /// Stores a page. Blocks the calling thread for 0.1 s. Panics if the page is [`UNSTORABLE`].
     pub fn store(&self, page: &str) {
+        assert_ne!(page, UNSTORABLE, "the disk is full");
         if !IS_POOL_THREAD.get() {
             // Virtual time passes, and no task of the event loop runs.
             self.runtime.advance(STORE);
+        }
+        if thread::current().id() != self.event_loop {
+            self.was_on_own_thread.store(true, Ordering::Relaxed);
         }
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.push(page.to_owned());
@@ -64,7 +84,11 @@ thread_local! {
 
 /// An event loop on one thread with a blocking pool, in virtual time. Work on the pool takes as long as
 /// [`Archive::store`], and the event loop continues meanwhile.
-struct EventLoop(Virtual);
+struct EventLoop {
+    runtime: Virtual,
+    /// The number of tasks that the learner's code has spawned.
+    spawned: Arc<AtomicUsize>,
+}
 
 impl Runtime for EventLoop {
     fn name(&self) -> &'static str {
@@ -72,12 +96,13 @@ impl Runtime for EventLoop {
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.0.spawn(task);
+        self.spawned.fetch_add(1, Ordering::Relaxed);
+        self.runtime.spawn(task);
     }
 
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
-        let finished = self.0.sleep(STORE);
-        self.0.spawn(Box::pin(async move {
+        let finished = self.runtime.sleep(STORE);
+        self.runtime.spawn(Box::pin(async move {
             finished.await;
             IS_POOL_THREAD.set(true);
             work();
@@ -86,11 +111,11 @@ impl Runtime for EventLoop {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        self.0.sleep(duration)
+        self.runtime.sleep(duration)
     }
 
     fn now(&self) -> Instant {
-        self.0.now()
+        self.runtime.now()
     }
 
     fn connect(
@@ -98,7 +123,7 @@ impl Runtime for EventLoop {
         address: SocketAddr,
         options: ConnectOptions,
     ) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
-        self.0.connect(address, options)
+        self.runtime.connect(address, options)
     }
 
     fn blocking_ceiling(&self) -> Option<usize> {
@@ -116,43 +141,137 @@ async fn run_heartbeat(runtime: Virtual, longest: Arc<Mutex<Duration>>) {
     }
 }
 
-fn check(store_all: impl AsyncFn(&Session, &Archive, &[String]) -> Result<(), Error>) -> Verdict {
-    let runtime = Virtual::new();
-    let mock = Mock::new(EventLoop(runtime.clone()));
-    mock.on(When::any().repeated(), Reply::text("a page").after(FETCH));
-    let session = mock.session().build()?;
-    let archive = Archive {
-        runtime: runtime.clone(),
-        pages: Arc::default(),
-    };
-    let urls: Vec<_> = (0..PAGES)
-        .map(|page| format!("http://pages.test/{page}"))
-        .collect();
-    let longest = Arc::new(Mutex::new(Duration::ZERO));
-    let heartbeat = Task::spawn(&runtime, run_heartbeat(runtime.clone(), longest.clone()));
-    let stored = runtime.block_on(async {
-        store_all(&session, &archive, &urls).await?;
-        let stored = archive.count();
-        // The heartbeat ticks once more, after everything that blocked.
-        runtime.sleep(TICK).await;
-        Ok::<_, Error>(stored)
-    })?;
-    drop(heartbeat);
+/// A learner's function in an event loop, and the server of its pages.
+struct Run {
+    runtime: Virtual,
+    mock: Mock,
+    archive: Archive,
+    spawned: Arc<AtomicUsize>,
+}
 
-    let longest = *longest.lock().unwrap_or_else(PoisonError::into_inner);
+/// What a run of the learner's function did.
+struct Outcome {
+    result: Result<(), Error>,
+    /// The number of pages in the archive when the function returned.
+    stored: usize,
+    took: Duration,
+    /// The longest time between two ticks of the heartbeat.
+    longest_gap: Duration,
+}
+
+impl Run {
+    fn new() -> Self {
+        let runtime = Virtual::new();
+        let spawned = Arc::default();
+        let event_loop = EventLoop {
+            runtime: runtime.clone(),
+            spawned: Arc::clone(&spawned),
+        };
+        Self {
+            mock: Mock::new(event_loop),
+            archive: Archive::new(&runtime),
+            runtime,
+            spawned,
+        }
+    }
+
+    fn execute(
+        &self,
+        store_all: impl AsyncFn(&Session, &Archive, &[String]) -> Result<(), Error>,
+    ) -> Result<Outcome, Error> {
+        let (runtime, session) = (&self.runtime, self.mock.session().build()?);
+        let urls: Vec<_> = (0..PAGES)
+            .map(|page| format!("http://pages.test/{page}"))
+            .collect();
+        let longest = Arc::new(Mutex::new(Duration::ZERO));
+        let heartbeat = Task::spawn(runtime, run_heartbeat(runtime.clone(), longest.clone()));
+        let (result, stored, took) = runtime.block_on(async {
+            let result = store_all(&session, &self.archive, &urls).await;
+            let returned = (result, self.archive.count(), runtime.elapsed());
+            // The heartbeat ticks once more, after everything that blocked.
+            runtime.sleep(TICK).await;
+            returned
+        });
+        drop(heartbeat);
+        let longest_gap = *longest.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Outcome {
+            result,
+            stored,
+            took,
+            longest_gap,
+        })
+    }
+
+    /// Describes what blocked the event loop.
+    fn blocker(&self) -> &'static str {
+        if self.archive.was_on_own_thread.load(Ordering::Relaxed) {
+            "`store` ran on another thread, and `join` blocked the thread of the event loop until `store` had returned; \
+             only a task that waits at an `.await` lets other tasks run"
+        } else if self.spawned.load(Ordering::Relaxed) > 0 {
+            "`store` blocked the thread of the event loop, and no other task could run; a task that you spawn runs on \
+             the same thread, so it needs `unblock` too"
+        } else {
+            "`store` blocked the thread of the event loop, and no other task could run"
+        }
+    }
+}
+
+fn check(store_all: impl AsyncFn(&Session, &Archive, &[String]) -> Result<(), Error>) -> Verdict {
+    let run = Run::new();
+    let page = || Reply::text("a page").after(FETCH);
+    run.mock.on(When::any().repeated(), page());
+    let outcome = run.execute(&store_all)?;
+    outcome.result?;
     require(
-        longest < STORE,
+        outcome.longest_gap < STORE,
         format_args!(
-            "the heartbeat did not tick for {}: `store` blocked the thread of the event loop, and no other task \
-             could run",
-            seconds(longest)
+            "the heartbeat did not tick for {}: {}",
+            seconds(outcome.longest_gap),
+            run.blocker()
         ),
     )?;
     require(
-        stored == PAGES,
-        format_args!("when the function returned, the archive contained {stored} of {PAGES} pages"),
+        outcome.stored == PAGES,
+        format_args!(
+            "when the function returned, the archive contained {} of {PAGES} pages: wait for each `store`, so await the \
+             result of `unblock`",
+            outcome.stored
+        ),
     )?;
+    require(
+        outcome.took <= FETCH + STORE,
+        format_args!(
+            "the heartbeat ticked, but the function took {:.2} s of virtual time. One page takes {:.2} s, and all \
+             pages should take as long as one: fetch and store each page in its own job of the `gather`",
+            outcome.took.as_secs_f64(),
+            (FETCH + STORE).as_secs_f64()
+        ),
+    )?;
+    check_error(
+        &store_all,
+        Reply::error(ErrorKind::Connect),
+        "a page cannot be fetched",
+    )?;
+    check_error(&store_all, Reply::text(UNSTORABLE), "`store` panics")?;
     Ok(format!(
         "{PAGES} pages were stored, and the heartbeat ticked every millisecond meanwhile"
     ))
+}
+
+/// Checks that the function returns an error if the first request has this reply.
+fn check_error(
+    store_all: impl AsyncFn(&Session, &Archive, &[String]) -> Result<(), Error>,
+    reply: Reply,
+    event: &str,
+) -> Result<(), Reason> {
+    let run = Run::new();
+    run.mock.on(When::any(), reply);
+    run.mock.on(When::any().repeated(), Reply::text("a page"));
+    let expectation = format!("if {event}, the function should return the error, which `?` does");
+    let outcome = catch_panic(|| run.execute(store_all))
+        .map_err(|panic| Reason::new(format!("{expectation}; {panic}")))??;
+    require(
+        outcome.result.is_err(),
+        format_args!("{expectation}; it returned `Ok`"),
+    )
 }

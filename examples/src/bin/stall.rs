@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,27 @@ async fn run_heartbeat(runtime: Arc<dyn Runtime>, started: Instant, ticks: Sende
 }
 // ANCHOR_END: heartbeat
 
+// ANCHOR: in_task
+async fn call_in_task(call: Call, url: &str) -> Result<(), Failure> {
+    call(url)?;
+    Ok(())
+}
+// ANCHOR_END: in_task
+
+// ANCHOR: on_pool
+async fn call_on_pool(runtime: &dyn Runtime, call: Call, url: String) -> Result<(), Failure> {
+    unblock(runtime, move || call(&url)).await??;
+    Ok(())
+}
+// ANCHOR_END: on_pool
+
+// ANCHOR: async
+async fn fetch_async(session: &Session, url: &str) -> Result<(), Failure> {
+    session.get(url).bytes().await?;
+    Ok(())
+}
+// ANCHOR_END: async
+
 /// What the other task does while the heartbeat runs.
 #[derive(Clone)]
 enum Work {
@@ -84,16 +105,9 @@ impl Work {
     ) -> Result<(Duration, Duration), Failure> {
         let begin = started.elapsed();
         match self {
-            // ANCHOR: in_task
-            Self::InTask(call) => call(&url)?,
-            // ANCHOR_END: in_task
-            // ANCHOR: on_pool
-            Self::OnPool(call) => unblock(&runtime, move || call(&url)).await??,
-            // ANCHOR_END: on_pool
-            // ANCHOR: async
-            Self::Async(session) => {
-                session.get(&url).bytes().await?;
-            } // ANCHOR_END: async
+            Self::InTask(call) => call_in_task(call, &url).await?,
+            Self::OnPool(call) => call_on_pool(&runtime, call, url).await?,
+            Self::Async(session) => fetch_async(&session, &url).await?,
         }
         Ok((begin, started.elapsed()))
     }
@@ -112,7 +126,6 @@ impl Recording {
     }
 }
 
-// ANCHOR: record
 /// Runs a heartbeat in one task, and the work in as many other tasks as `tasks`.
 async fn record(
     runtime: &Arc<dyn Runtime>,
@@ -124,6 +137,7 @@ async fn record(
     let (sender, ticks) = channel();
     let heartbeat = Task::spawn(runtime, run_heartbeat(runtime.clone(), started, sender));
     runtime.sleep(MARGIN).await;
+    let mut times = wait_for_tick(runtime, &ticks).await;
     let spawn = |_| {
         let work = work.clone();
         Task::spawn(runtime, work.run(runtime.clone(), url.to_owned(), started))
@@ -134,10 +148,27 @@ async fn record(
     }
     runtime.sleep(MARGIN).await;
     drop(heartbeat);
-    let ticks = ticks.try_iter().collect();
-    Ok(Recording { ticks, calls })
+    times.extend(ticks.try_iter());
+    Ok(Recording {
+        ticks: times,
+        calls,
+    })
 }
-// ANCHOR_END: record
+
+/// Waits until the heartbeat has just ticked. Returns the times of the ticks so far.
+///
+/// A call that starts between two ticks stops only its own worker. But a worker of tokio keeps the task that it woke last
+/// in a slot that no other worker can reach. If the timer of the heartbeat fires at the same time, the worker that takes
+/// the call may have the heartbeat in this slot, so the heartbeat stops on any number of workers.
+async fn wait_for_tick(runtime: &Arc<dyn Runtime>, ticks: &Receiver<Duration>) -> Vec<Duration> {
+    let mut times: Vec<Duration> = ticks.try_iter().collect();
+    let earlier = times.len();
+    while times.len() == earlier {
+        runtime.sleep(Duration::from_millis(1)).await;
+        times.extend(ticks.try_iter());
+    }
+    times
+}
 
 /// A number of worker threads, a number of calls at once, and where the calls run.
 struct Setting {
