@@ -10,6 +10,7 @@ use inflight_core::{Error, ErrorKind};
 
 use crate::heartbeat::Heartbeat;
 use crate::prometheus::{labels, polls};
+use crate::recorder::{Recorder, StallTraceWriter};
 use crate::report::Event;
 use crate::site::{Site, poll_stats};
 use crate::slot::lock;
@@ -53,6 +54,7 @@ impl Probe {
             stacks: false,
             heartbeats: Vec::new(),
             root: None,
+            recorder: None,
         })
     }
 
@@ -204,6 +206,44 @@ impl ProbeBuilder {
         self
     }
 
+    /// Passes the stalls that the probe detects to this recorder, and writes its
+    /// [traces](Recorder::write_on_stall). The thread that calls the listener also writes the traces, so that
+    /// a slow disk does not delay the watchdog. A later call replaces the recorder.
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// use std::time::Duration;
+    ///
+    /// use inflight_probe::{Event, FutureExt, Probe, Recorder};
+    ///
+    /// let recorder = Recorder::start(1000);
+    /// let (release, released) = channel();
+    /// let probe = Probe::builder()
+    ///     .threshold(Duration::from_millis(20))
+    ///     .recorder(&recorder)
+    ///     .start(move |event| {
+    ///         if let Event::Stalled(_) = event {
+    ///             let _ = release.send(());
+    ///         }
+    ///     })?;
+    /// // This blocks inside a poll, until the listener has received the report.
+    /// futures_lite::future::block_on(async { released.recv() }.probed("stuck"))?;
+    /// // Waits until the end of the stall is recorded too.
+    /// drop(probe);
+    ///
+    /// let mut trace = Vec::new();
+    /// recorder.write_to(&mut trace)?;
+    /// let trace: serde_json::Value = serde_json::from_slice(&trace)?;
+    /// let mut events = trace["traceEvents"].as_array().unwrap().iter();
+    /// assert!(events.any(|event| event["name"] == "stall: stuck" && event["cat"] == "stall"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn recorder(mut self, recorder: &Recorder) -> Self {
+        self.0.recorder = Some(recorder.clone());
+        self
+    }
+
     /// Limits the probe to polls whose outermost probed future belongs to the site number `root`. A site
     /// is a label with its location.
     pub(crate) fn only_inside(mut self, root: usize) -> Self {
@@ -219,12 +259,15 @@ impl ProbeBuilder {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::NoRuntime`] when the system refuses a thread.
+    /// Fails with [`ErrorKind::NoRuntime`] when the system refuses a thread, and with [`ErrorKind::Io`] when
+    /// the folder for [traces](Recorder::write_on_stall) cannot be created.
     pub fn start(self, mut listener: impl FnMut(&Event) + Send + 'static) -> Result<Probe, Error> {
         let (sender, events) = sync_channel(EVENT_QUEUE_LEN);
         let (stop, stopped) = channel::<()>();
         let totals = Arc::new(Mutex::new(Totals::default()));
         let interval = self.0.interval();
+        let recorder = self.0.recorder.clone();
+        let mut traces = recorder.map(StallTraceWriter::new).transpose()?.flatten();
         // Created here, so that the watchdog also detects a pause before its thread runs.
         let mut watchdog = Watchdog::new(self.0, totals.clone(), sender);
         // If the second thread cannot start, its closure is dropped with the watchdog. This closes the
@@ -233,6 +276,10 @@ impl ProbeBuilder {
             start_thread("inflight-events", move || {
                 for event in events {
                     listener(&event);
+                    let written = traces.as_mut().and_then(|traces| traces.write(&event));
+                    if let Some(event) = written {
+                        listener(&event);
+                    }
                 }
             })?,
             start_thread("inflight-probe", move || {

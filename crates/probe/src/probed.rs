@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use pin_project_lite::pin_project;
 
 use crate::latency;
+use crate::recorder::{self, RecordedPoll};
 use crate::site::{Sample, Site};
 use crate::slot::{PollGuard, coarse, is_timed, nanos};
 
@@ -17,7 +18,8 @@ use crate::slot::{PollGuard, coarse, is_timed, nanos};
 /// would make each future larger, and futures are moved.
 const BATCH: usize = 4;
 
-/// A poll of at least this length, in nanoseconds, is recorded immediately, with the polls before it.
+/// A poll of at least this length, in nanoseconds, is recorded immediately, with the polls before it. A recorder
+/// records it even if its future is not timed.
 const LONG_POLL: u64 = 1_000_000;
 
 /// An extension trait that adds [`probed`](Self::probed) to every future.
@@ -120,9 +122,31 @@ impl Timer {
             return self.time_exactly(cx, poll);
         }
         let here = (&raw const started).addr();
-        let _guard = PollGuard::new(started, self.site.number, here);
+        let guard = PollGuard::new(started, self.site.number, here);
         self.untimed = self.untimed.saturating_add(1);
-        poll(cx)
+        let polled = poll(cx);
+        drop(guard);
+        // The coarse clock costs less than the exact one. After a short poll, it is usually the same.
+        if recorder::is_recording() && coarse() != started {
+            self.record_long_poll(started);
+        }
+        polled
+    }
+
+    /// Records a poll that was not timed, if it was long.
+    #[cold]
+    fn record_long_poll(&self, started: u64) {
+        // `started` is rounded up.
+        let lasted = nanos().saturating_sub(started);
+        if lasted >= LONG_POLL {
+            recorder::record(RecordedPoll {
+                site: self.site.number,
+                started,
+                lasted,
+                wait: None,
+                is_exact: false,
+            });
+        }
     }
 
     /// Calls `poll` with a waker that records the time of its first use.
@@ -150,10 +174,15 @@ impl Timer {
         let guard = PollGuard::new(started, self.site.number, here);
         let polled = poll(&mut Context::from_waker(waker));
         drop(guard);
-        self.push(Sample {
-            poll: nanos().saturating_sub(started),
+        let lasted = nanos().saturating_sub(started);
+        recorder::record(RecordedPoll {
+            site: self.site.number,
+            started,
+            lasted,
             wait,
+            is_exact: true,
         });
+        self.push(Sample { poll: lasted, wait });
         polled
     }
 

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use inflight_core::Error;
 use serde_json::{Value, json};
 
 use crate::stack::{Frame, Stack};
@@ -75,7 +78,13 @@ pub struct Stall {
     pub stack: Option<Stack>,
     /// The effects of the stall. `None` while it lasts.
     pub aftermath: Option<Aftermath>,
+    /// The number of the stall in the probe's recorder.
+    pub(crate) number: Option<StallNumber>,
 }
+
+/// Identifies a stall or a delay in its recorder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StallNumber(pub(crate) u64);
 
 /// The effects of a stall on other futures, counted when it was over.
 ///
@@ -190,6 +199,8 @@ pub struct LoopDelay {
     pub folded: u64,
     /// Whether the tick has arrived.
     pub is_over: bool,
+    /// The number of the delay in the probe's recorder.
+    pub(crate) number: Option<StallNumber>,
 }
 
 /// A thread that has run a heartbeat, as it was when the heartbeat was late.
@@ -247,7 +258,7 @@ impl LoopDelay {
         self.threads.first()?.culprit()
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let threads: Vec<_> = self.threads.iter().map(LoopThread::to_json).collect();
         json!({
             "event": if self.is_over { "loop_resumed" } else { "loop_delayed" },
@@ -294,6 +305,11 @@ pub enum Event {
     /// The probe has dropped this many events, because the listener took too long and its queue was
     /// full. If the start of a stall was dropped, its end is not reported either.
     EventsLost(u64),
+    /// The probe has written a trace of a stall or delay to this file: see
+    /// [`Recorder::write_on_stall`](crate::Recorder::write_on_stall).
+    TraceWritten(PathBuf),
+    /// The probe could not write a trace. The error names the file.
+    TraceFailed(Arc<Error>),
 }
 
 impl fmt::Display for Event {
@@ -307,6 +323,8 @@ impl fmt::Display for Event {
             Self::EventsLost(count) => {
                 write!(f, "{count} events were lost, because the listener is slow")
             }
+            Self::TraceWritten(path) => write!(f, "trace written to {}", path.display()),
+            Self::TraceFailed(error) => error.fmt(f),
         }
     }
 }
@@ -321,6 +339,12 @@ impl Event {
             }
             Self::LoopDelayed(delay) | Self::LoopResumed(delay) => delay.to_json(),
             Self::EventsLost(count) => json!({ "event": "events_lost", "count": count }),
+            Self::TraceWritten(path) => {
+                json!({ "event": "trace_written", "path": path.to_string_lossy() })
+            }
+            Self::TraceFailed(error) => {
+                json!({ "event": "trace_failed", "error": error.to_string() })
+            }
         }
     }
 }

@@ -141,6 +141,14 @@ impl Site {
         sites.get_or_insert_default().intern(label, location)
     }
 
+    /// Returns all sites, in the order of their numbers.
+    pub(crate) fn all() -> Vec<&'static Self> {
+        let sites = lock(&SITES);
+        sites
+            .as_ref()
+            .map_or_else(Vec::new, |sites| sites.by_number.clone())
+    }
+
     pub(crate) fn numbered(number: usize) -> Option<&'static Self> {
         lock(&SITES).as_ref()?.by_number.get(number).copied()
     }
@@ -193,11 +201,7 @@ pub(crate) struct Sample {
 /// assert_eq!(stats.polls.len(), 1);
 /// ```
 pub fn poll_stats() -> Vec<PollStats> {
-    let sites = match &*lock(&SITES) {
-        Some(sites) => sites.by_number.clone(),
-        None => Vec::new(),
-    };
-    sites.iter().map(|site| site.stats()).collect()
+    Site::all().iter().map(|site| site.stats()).collect()
 }
 
 /// Returns a histogram of nanoseconds that grows as needed.

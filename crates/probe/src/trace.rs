@@ -6,7 +6,7 @@ use crate::report::Event;
 
 impl Event {
     /// Emits the event through the `tracing` crate with the target `inflight::probe`. The end of a
-    /// stall or of a loop's delay has the level `INFO`. All other events have the level `WARN`.
+    /// stall or of a loop's delay, and a written trace, have the level `INFO`. All other events have the level `WARN`.
     ///
     /// ```
     /// use inflight_probe::{Event, Probe};
@@ -67,6 +67,16 @@ impl Event {
             Self::EventsLost(count) => {
                 tracing::warn!(target: "inflight::probe", count, "events lost");
             }
+            Self::TraceWritten(path) => tracing::info!(
+                target: "inflight::probe",
+                path = %path.display(),
+                "trace written"
+            ),
+            Self::TraceFailed(error) => tracing::warn!(
+                target: "inflight::probe",
+                error = %error,
+                "trace failed"
+            ),
         }
     }
 }

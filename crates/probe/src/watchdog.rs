@@ -9,8 +9,9 @@ use std::time::Duration;
 use crate::cpu::{ThreadId, ThreadUsage};
 use crate::heartbeat::TickStats;
 use crate::latency;
-use crate::report::{Aftermath, Class, Event, LoopDelay, LoopThread, Stall};
-use crate::site::Site;
+use crate::recorder::{RecordedStall, Recorder, StallTrack};
+use crate::report::{Aftermath, Class, Event, LoopDelay, LoopThread, Stall, StallNumber};
+use crate::site::{self, Site};
 use crate::slot::{self, Polling, Slot, WatchedThread, between, lock, nanos};
 use crate::stack::{Frame, Stack};
 use crate::stacks::Stacks;
@@ -150,6 +151,8 @@ pub(crate) struct WatchdogOptions {
     pub(crate) heartbeats: Vec<Weak<TickStats>>,
     /// If set, the watchdog checks only polls whose outermost probed future belongs to this site.
     pub(crate) root: Option<usize>,
+    /// Records the stalls.
+    pub(crate) recorder: Option<Recorder>,
 }
 
 impl WatchdogOptions {
@@ -315,7 +318,18 @@ impl Watchdog {
             return CheckDelay { paused, late };
         }
         lock(&self.totals).pauses += 1;
-        self.events.send(Event::MachinePaused(paused));
+        let event = Event::MachinePaused(paused);
+        if let Some(recorder) = &self.options.recorder {
+            recorder.record_stall(RecordedStall {
+                track: StallTrack::Machine,
+                name: "machine paused".to_owned(),
+                started: now.saturating_sub(site::nanos(paused)),
+                detected: now,
+                ended: Some(now),
+                args: event.to_json(),
+            });
+        }
+        self.events.send(event);
         let late = late - paused;
         CheckDelay { paused, late }
     }
@@ -342,7 +356,7 @@ impl Watchdog {
         lock(&self.totals).by_site.entry(site).or_default().stalls += 1;
         let culprit = stack.as_ref().and_then(Stack::culprit);
         let folded = self.fold(StallSource::Site(site), culprit, now);
-        let stall = Stall {
+        let mut stall = Stall {
             label: place.label,
             location: place.location,
             lasted: poll.span.lasted(now),
@@ -353,7 +367,21 @@ impl Watchdog {
             folded: folded.unwrap_or(0),
             stack,
             aftermath: None,
+            number: None,
         };
+        if let Some(recorder) = &self.options.recorder {
+            stall.number = Some(recorder.record_stall(RecordedStall {
+                track: StallTrack::Thread {
+                    slot: slot.clone(),
+                    poll: poll.started,
+                },
+                name: format!("stall: {}", stall.label),
+                started: poll.span.started,
+                detected: now,
+                ended: None,
+                args: stall.to_json(),
+            }));
+        }
         let reported = folded.is_some() && self.events.send(Event::Stalled(stall.clone()));
         poll.stall = Some(ActiveStall {
             site,
@@ -396,9 +424,22 @@ impl Watchdog {
             lock(&self.totals).by_site.entry(site).or_default().lasted += stall.lasted;
             let (late, longest_wait) = latency::late_polls(poll.span.started, ended);
             stall.aftermath = Some(Aftermath { late, longest_wait });
+            self.end_recorded(stall.number, ended, || stall.to_json());
             if active.reported {
                 self.events.send(Event::Recovered(stall));
             }
+        }
+    }
+
+    /// Records the end of a stall or delay.
+    fn end_recorded(
+        &self,
+        number: Option<StallNumber>,
+        ended: u64,
+        args: impl FnOnce() -> serde_json::Value,
+    ) {
+        if let (Some(recorder), Some(number)) = (&self.options.recorder, number) {
+            recorder.end_stall(number, ended, args());
         }
     }
 
@@ -501,24 +542,36 @@ impl Watchdog {
             threads,
             folded: 0,
             is_over: false,
+            number: None,
         };
-        let source = StallSource::Heartbeat(Arc::as_ptr(ticks).addr());
-        let folded = self.fold(source, delay.culprit(), now);
+        let address = Arc::as_ptr(ticks).addr();
+        let folded = self.fold(StallSource::Heartbeat(address), delay.culprit(), now);
         delay.folded = folded.unwrap_or(0);
+        if let Some(recorder) = &self.options.recorder {
+            delay.number = Some(recorder.record_stall(RecordedStall {
+                track: StallTrack::Heartbeat(address),
+                name: "stall: event loop".to_owned(),
+                started: overdue.span.started,
+                detected: now,
+                ended: None,
+                args: delay.to_json(),
+            }));
+        }
         let reported = folded.is_some() && self.events.send(Event::LoopDelayed(delay.clone()));
         Some(ActiveDelay { delay, reported })
     }
 
     fn tick_arrived(&mut self, overdue: Option<OverdueTick>, ticks: &TickStats, now: u64) {
         let Some(overdue) = overdue else { return };
-        let Some(active) = overdue.delay.filter(|active| active.reported) else {
-            return;
-        };
+        let Some(active) = overdue.delay else { return };
         let mut delay = active.delay;
         let ended = ticks.end.after(overdue.span.started).unwrap_or(now);
         delay.lasted = overdue.span.lasted(ended);
         delay.is_over = true;
-        self.events.send(Event::LoopResumed(delay));
+        self.end_recorded(delay.number, ended, || delay.to_json());
+        if active.reported {
+            self.events.send(Event::LoopResumed(delay));
+        }
     }
 }
 
@@ -545,6 +598,7 @@ mod tests {
             stacks: false,
             heartbeats: Vec::new(),
             root: None,
+            recorder: None,
         };
         let watchdog = Watchdog::new(options, Arc::default(), sender);
         (watchdog, events)
