@@ -439,7 +439,9 @@ fn a_trace_on_demand_shows_polls_that_have_not_ended() {
         });
     begun.recv().unwrap();
     let path = folder("on demand");
+    // ANCHOR: write
     recorder.write(&path).unwrap();
+    // ANCHOR_END: write
     let trace = Trace::read(&path);
     let poll = trace.only("outer on demand");
     assert!(poll.is_unfinished(), "{poll:?}");
@@ -508,6 +510,28 @@ fn the_delay_of_a_heartbeat_has_its_own_track() {
         delay.end - delay.start >= THRESHOLD.as_nanos() as u64,
         "{delay:?}"
     );
+}
+
+/// The future panics in its stalled poll, so the poll is not recorded and the thread has no ring.
+#[test]
+fn the_stall_of_a_thread_without_recorded_polls_is_shown() {
+    let recorder = Recorder::start(10);
+    let (probe, events) = start(Probe::builder().recorder(&recorder));
+    let (release, released) = channel::<()>();
+    let panics = thread::spawn(move || {
+        let poll = async {
+            released.recv().unwrap();
+            panic!("expected by the test");
+        };
+        block_on(poll.probed("panics"));
+    });
+    while stalled(&events.recv().unwrap()).is_none_or(|stall| stall.label != "panics") {}
+    release.send(()).unwrap();
+    assert!(panics.join().is_err());
+    drop(probe);
+    let trace = Trace::of(&recorder);
+    assert!(trace.named("panics").is_empty());
+    assert!(!trace.only("stall: panics").is_unfinished());
 }
 
 /// A task that moves between the workers of a runtime appears on several tracks.

@@ -24,15 +24,19 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-fn start(recorder: &Recorder) -> (Probe, Receiver<Event>) {
+fn start(folder: &Path, max_files: usize) -> (Probe, Receiver<Event>) {
     let (sender, events) = channel();
-    let probe = Probe::builder()
+    // ANCHOR: recorder
+    // The last 1,000 polls of each thread, and a bounded number of files.
+    let recorder = Recorder::start(1000).write_on_stall(folder, max_files);
+    let builder = Probe::builder().recorder(&recorder);
+    // ANCHOR_END: recorder
+    let builder = builder
         .threshold(Duration::from_millis(20))
-        .fold(Duration::ZERO)
-        .recorder(recorder)
-        .start(move |event| {
-            let _ = sender.send(event.clone());
-        });
+        .fold(Duration::ZERO);
+    let probe = builder.start(move |event| {
+        let _ = sender.send(event.clone());
+    });
     (probe.unwrap(), events)
 }
 
@@ -75,13 +79,12 @@ fn file_of_stall(events: &Receiver<Event>, label: &'static str) -> String {
 fn the_newest_traces_are_kept_also_after_a_restart() {
     let _alone = run_alone();
     let folder = folder("newest traces");
-    let start = || start(&Recorder::start(10).write_on_stall(&folder, 2));
-    let (probe, events) = start();
+    let (probe, events) = start(&folder, 2);
     assert_eq!(file_of_stall(&events, "first"), "stall-1.json");
     assert_eq!(file_of_stall(&events, "second"), "stall-2.json");
     assert_eq!(file_of_stall(&events, "third"), "stall-1.json");
     drop(probe);
-    let (probe, events) = start();
+    let (probe, events) = start(&folder, 2);
     assert_eq!(file_of_stall(&events, "fourth"), "stall-2.json");
     drop(probe);
     let files = fs::read_dir(&folder).unwrap();
@@ -95,7 +98,7 @@ fn the_newest_traces_are_kept_also_after_a_restart() {
 fn the_end_of_a_stall_does_not_replace_the_trace_of_a_later_stall() {
     let _alone = run_alone();
     let folder = folder("one trace");
-    let (_probe, events) = start(&Recorder::start(10).write_on_stall(&folder, 1));
+    let (_probe, events) = start(&folder, 1);
     let (release, released) = channel::<()>();
     let earlier = thread::spawn(move || {
         block_on(async { released.recv().unwrap() }.probed("earlier"));
@@ -127,7 +130,7 @@ fn the_end_of_a_stall_does_not_replace_the_trace_of_a_later_stall() {
 fn a_trace_that_cannot_be_written_is_an_event() {
     let _alone = run_alone();
     let folder = folder("removed folder");
-    let (_probe, events) = start(&Recorder::start(10).write_on_stall(&folder, 1));
+    let (_probe, events) = start(&folder, 1);
     fs::remove_dir(&folder).unwrap();
     for event in stall(&events, "removed") {
         let Event::TraceFailed(error) = &event else {

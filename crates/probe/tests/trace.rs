@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_lite::future::block_on;
+use inflight_core::{Error, ErrorKind};
 use inflight_probe::{Event, FutureExt, Probe};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -54,6 +55,22 @@ fn lost_events_have_the_level_warn() {
     assert!(lines[0].starts_with("WARN "), "{lines:?}");
     assert!(lines[0].contains(" message=events lost"), "{lines:?}");
     assert!(lines[0].contains(" count=3"), "{lines:?}");
+}
+
+#[test]
+fn written_traces_have_the_level_info_and_failures_have_the_level_warn() {
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || {
+        Event::TraceWritten("traces/stall-1.json".into()).trace();
+        let error = Error::new(ErrorKind::Io).with_context("could not write the trace");
+        Event::TraceFailed(Arc::new(error)).trace();
+    });
+    let lines = lines.0.lock().unwrap();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("INFO "), "{lines:?}");
+    assert!(lines[0].contains(" path=traces/stall-1.json"), "{lines:?}");
+    assert!(lines[1].starts_with("WARN "), "{lines:?}");
+    assert!(lines[1].contains("could not write the trace"), "{lines:?}");
 }
 
 #[test]

@@ -50,14 +50,15 @@ use stalls::RecordedStalls;
 /// # Recorded polls
 ///
 /// A poll is recorded when it ends. If a thread starts thousands of futures per second, it [times only some of
-/// them](crate::FutureExt::probed). Of the other futures, the recorder records polls of more than a
-/// millisecond, and knows their start only with the precision of the system's coarse clock. Shorter polls of
-/// these futures are missing from the trace.
+/// them](crate::FutureExt::probed). Of the other futures, the recorder records only polls of more than a few
+/// milliseconds, and knows their start only with the precision of the system's coarse clock. A poll that panics
+/// is not recorded.
 ///
-/// Recording a poll takes no lock and allocates nothing, except for the first poll of a thread. A recorder needs
-/// 32 bytes for each poll that it keeps. It keeps the polls of at most 128 threads. A further thread replaces
-/// the thread that has ended first. If all of these threads are still running, the further thread is not
-/// recorded, and the trace counts it in `omitted_threads`.
+/// Recording a poll takes no lock and allocates nothing, except for the first poll of a thread after a recorder
+/// has started or ended. A recorder needs 32 bytes for each poll that it keeps. It keeps the polls of at most
+/// 128 threads. A further thread replaces a thread that has ended, the one with the oldest polls first. If all
+/// of these threads are still running, the further thread is not recorded, and the trace counts it in
+/// `omitted_threads`.
 ///
 /// # Format of the trace
 ///
@@ -193,15 +194,19 @@ impl Recorder {
             .iter()
             .map(|ring| ThreadTrack::new(ring.slot.clone(), ring.polls()))
             .collect();
-        // A thread in its first poll has no ring yet.
-        for slot in slot::all() {
-            if slot.polling().is_some() && !threads.iter().any(|thread| thread.is_of(&slot)) {
+        let stalls = self.recording.stalls.all();
+        // A thread in its first poll has no ring yet, and the ring of a thread that has ended may be reused.
+        let polling = slot::all()
+            .into_iter()
+            .filter(|slot| slot.polling().is_some());
+        for slot in polling.chain(stalls.iter().filter_map(|stall| stall.slot())) {
+            if !threads.iter().any(|thread| thread.is_of(&slot)) {
                 threads.push(ThreadTrack::new(slot, Vec::new()));
             }
         }
         Trace {
             threads,
-            stalls: self.recording.stalls.all(),
+            stalls,
             sites: Site::all(),
             omitted_threads: self.recording.rings.omitted_threads(),
             now: nanos(),

@@ -239,12 +239,18 @@ impl Ring {
 
     /// Returns the last polls, in the order of their ends.
     pub(super) fn polls(&self) -> Vec<RecordedPoll> {
+        self.copy(|| ())
+    }
+
+    /// Copies the last polls. Calls `copied` before it looks which entries the thread has overwritten meanwhile.
+    fn copy(&self, copied: impl FnOnce()) -> Vec<RecordedPoll> {
         let entries = self.entries.len() as u64;
         let written = self.written.load(Ordering::Acquire);
         let first = written.saturating_sub(entries - 1);
         let polls: Vec<_> = (first..written)
             .map(|number| (number, self.entry_at(number).load()))
             .collect();
+        copied();
         // The thread may have overwritten entries meanwhile. It starts to overwrite an entry only after it has
         // counted all polls before the new one. The stores of an entry have the order `Release`, so a reader of a
         // new value also sees that count.
@@ -294,8 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn entries_that_are_overwritten_while_they_are_copied_are_dropped() {
+        let ring = ring(10);
+        (0..100).for_each(|number| ring.push(poll(number)));
+        let polls = ring.copy(|| (100..103).for_each(|number| ring.push(poll(number))));
+        // The thread may be writing poll 103, in the place of poll 92.
+        let expected: Vec<_> = (93..100).map(poll).collect();
+        assert_eq!(polls, expected);
+    }
+
+    #[test]
     fn a_reader_sees_complete_polls_while_the_thread_overwrites_them() {
-        let ring = ring(64);
+        let ring = ring(4);
         let (is_read, is_done) = (AtomicU64::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {

@@ -23,6 +23,16 @@ pub(crate) struct RecordedStall {
     pub(crate) args: Value,
 }
 
+impl RecordedStall {
+    /// Returns the slot of the stalled thread.
+    pub(super) fn slot(&self) -> Option<Arc<Slot>> {
+        match &self.track {
+            StallTrack::Thread { slot, .. } => Some(slot.clone()),
+            StallTrack::Heartbeat(_) | StallTrack::Machine => None,
+        }
+    }
+}
+
 /// Where a trace shows a stall.
 #[derive(Debug, Clone)]
 pub(crate) enum StallTrack {
