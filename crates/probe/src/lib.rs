@@ -49,6 +49,11 @@
 //!
 //! The report names the future by its label and the location of the call to [`FutureExt::probed`].
 //!
+//! # Traces
+//!
+//! A [`Recorder`] keeps the last polls of each thread, and the last stalls. It writes them as a trace for
+//! [Perfetto](https://ui.perfetto.dev), on demand or whenever the probe reports a stall.
+//!
 //! # The line that is stuck
 //!
 //! With the feature `stacks`, and if you enable it with `ProbeBuilder::stacks`, the report also names
