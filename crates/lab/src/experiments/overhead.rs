@@ -11,7 +11,7 @@ use inflight::backend::{BoxFuture, Runtime};
 use inflight::bytes::Bytes;
 use inflight::http::header::{ACCEPT_ENCODING, HOST};
 use inflight::http::{Request, StatusCode, Uri};
-use inflight::probe::{FutureExt, Probe};
+use inflight::probe::{FutureExt, Probe, Recorder};
 use inflight::{BlockOn, Session, gather};
 
 use super::contenders::cells_and;
@@ -40,6 +40,11 @@ const GATHER_ON: &str = "tokio/hyper, gather.on";
 const HYPER_UTIL_GATHER_ON: &str = "hyper-util, gather.on";
 /// A session whose requests have a probe label, while a probe runs.
 const PROBED: &str = "tokio/hyper, probed";
+/// The same, with a recorder of the polls.
+const RECORDED: &str = "tokio/hyper, recorded";
+
+/// How many polls of each thread the recorder keeps.
+const RECORDED_POLLS: usize = 4096;
 
 /// The metric of the throughput.
 pub(super) const RATE: &str = "rate";
@@ -87,6 +92,7 @@ pub(super) fn programs() -> Vec<String> {
         GATHER_ON,
         HYPER_UTIL_GATHER_ON,
         PROBED,
+        RECORDED,
     ]);
     for name in [
         HYPER_UTIL,
@@ -114,7 +120,7 @@ pub(super) fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
     };
     let cell = match contender {
         HYPER_UTIL | HYPER_UTIL_GATHER | RAW | REQWEST | GATHER_ON | HYPER_UTIL_GATHER_ON
-        | PROBED => "tokio/hyper",
+        | PROBED | RECORDED => "tokio/hyper",
         cell => cell,
     };
     let backend = start_backend(cell.parse()?, 1)?;
@@ -150,9 +156,14 @@ pub(super) fn worker(config: &WorkerConfig) -> Result<Benchmark, Failure> {
             let session = session(&backend)?;
             Box::new(move |n| Box::pin(by_session_on(session.clone(), url.clone(), n)))
         }
-        PROBED => {
+        PROBED | RECORDED => {
             let session = session(&backend)?;
-            let probe = Probe::builder().start(|_| {})?;
+            let mut probe = Probe::builder();
+            if contender == RECORDED {
+                // The running probe owns a clone of the recorder.
+                probe = probe.recorder(&Recorder::start(RECORDED_POLLS));
+            }
+            let probe = probe.start(|_| {})?;
             Box::new(move |n| {
                 // The closure must own the probe, so that the probe runs during each batch.
                 let _ = &probe;

@@ -264,12 +264,13 @@ pub(super) fn cells(measured: Measured<'_>) -> Option<SummaryTable> {
 
 /// Returns the table that shows what inflight's layers cost, as ratios of the CPU times of two contenders.
 pub(super) fn ratios(measured: Measured<'_>) -> Option<SummaryTable> {
-    const PAIRS: [(&str, &str); 5] = [
+    const PAIRS: [(&str, &str); 6] = [
         ("tokio/hyper", "hyper-util alone"),
         ("tokio/hyper, gather.on", "hyper-util alone"),
         ("tokio/hyper", "reqwest"),
         ("reqwest", "hyper-util alone"),
         ("tokio/hyper, probed", "tokio/hyper"),
+        ("tokio/hyper, recorded", "tokio/hyper, probed"),
     ];
     let results = measured.find(experiments::OVERHEAD)?;
     let smallest = results.smallest_difference(CPU);
