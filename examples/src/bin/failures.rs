@@ -96,6 +96,10 @@ fn advice(error: &Error) -> &'static str {
 type Timed = (Duration, Duration, Option<ErrorKind>);
 
 async fn time_pages(session: &Session, urls: &[String]) -> Result<Vec<Timed>, Error> {
+    // Opens the connections, so that the times contain little more than the delays of the pages.
+    let jobs = urls.iter().map(|url| session.get(url).text());
+    gather(jobs).settled().await;
+
     let started = Instant::now();
     let jobs = urls.iter().map(async |url| {
         let begin = started.elapsed();
