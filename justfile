@@ -83,6 +83,24 @@ verdicts:
 stress *OPTIONS:
     cargo run --quiet --release -p inflight-conformance -- --stress 10000 {{OPTIONS}}
 
+# The test takes some minutes for each backend: `just soak smol/isahc` tests only one of them.
+#
+# Send a million requests on each backend, one in ten with a fault, and check that no resource grows.
+soak CELL="all" REQUESTS="1000000":
+    cargo run --quiet --release -p inflight-conformance -- --stress $(({{REQUESTS}} / 10)) \
+        {{ if CELL == "all" { "" } else { "--cell " + CELL } }}
+
+# Gather a list of a million URLs with `inflight gather`, kill it ten times, and check the journal and the resources.
+soak-killed CELL="tokio" REQUESTS="1000000":
+    cargo build --release -p inflight-cli
+    cargo run --quiet --release -p inflight-conformance -- --stress $(({{REQUESTS}} / 10)) --cell {{CELL}} \
+        --killed "${CARGO_TARGET_DIR:-target}/release/inflight"
+
+# Run both soak tests with few requests, as CI does (about a minute, without the compilation).
+soak-small:
+    @{{just_executable()}} soak all 20000
+    @{{just_executable()}} soak-killed tokio 20000
+
 # The programs measure times, so they are compiled with optimizations.
 #
 # Run an example on a backend: `just run hundred_pages smol`.

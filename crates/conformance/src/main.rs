@@ -48,8 +48,15 @@ struct Options {
     /// fault. Check the results, and look for leaked resources
     #[arg(long, value_name = "REQUESTS")]
     stress: Option<usize>,
+    /// Send the requests of the stress test with this program and a journal: `inflight gather`. Kill it
+    /// ten times, and resume it
+    #[arg(long, value_name = "PROGRAM", requires = "stress")]
+    killed: Option<PathBuf>,
     #[arg(long, hide = true)]
     stress_servers: Option<String>,
+    /// Leak a socket per this many requests, which the stress test must find
+    #[arg(long, hide = true, value_name = "REQUESTS", requires = "stress")]
+    leak_every: Option<usize>,
     /// Instead of running cases, send many requests to URL/0, URL/1 and so on, and print the
     /// results
     #[arg(long, value_name = "URL")]
@@ -105,9 +112,14 @@ fn execute(options: &Options) -> Result<bool, Box<dyn Error>> {
         false => options.cell.clone(),
     };
     if let Some(requests) = options.stress {
-        return match &options.stress_servers {
-            None => stress::run(&cells, requests),
-            Some(servers) => stress::child(cells[0], requests, servers).map(|()| true),
+        let load = stress::StressLoad {
+            requests,
+            leak_every: options.leak_every,
+        };
+        return match (&options.stress_servers, &options.killed) {
+            (Some(servers), _) => stress::child(cells[0], load, servers).map(|()| true),
+            (None, Some(program)) => stress::killed::run(&cells, requests, program),
+            (None, None) => stress::run(&cells, load),
         };
     }
     if let Some(base) = &options.load {
