@@ -252,4 +252,4 @@ appearance *OPTIONS: docs
 ci: lint features test exercises alone swap first-page errors docs appearance deny (simulate-bugs "400")
 
 # Run the checks of CI that find rarer errors. They take about an hour.
-ci-deep: packaged semver windows
+ci-deep: packaged semver windows soak-small
