@@ -89,11 +89,14 @@ pub fn describe_run(run: &str, environment: &Environment) -> String {
 pub fn write_header(mut out: impl Write, id: &str, environment: &Environment) -> io::Result<()> {
     writeln!(out, "# {RUN}: {id}")?;
     for (key, value) in environment {
-        // A line break in a value would start a row.
-        let value = value.replace(['\n', '\r'], " ");
-        writeln!(out, "# {key}: {value}")?;
+        writeln!(out, "# {key}: {}", on_one_line(value))?;
     }
     writeln!(out, "{}", COLUMNS.join(","))
+}
+
+/// Returns the text with spaces in place of line breaks. Each line of a file is a row or a comment.
+fn on_one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
 }
 
 const COLUMNS: [&str; 12] = [
@@ -123,10 +126,10 @@ fn is_header(line: &str) -> bool {
 ///
 /// If writing fails.
 pub fn write_comment(mut out: impl Write, key: &str, value: &str) -> io::Result<()> {
-    writeln!(out, "# {key}: {value}")
+    writeln!(out, "# {key}: {}", on_one_line(value))
 }
 
-/// Writes rows, without the header line.
+/// Writes rows, without the header line. A line break in a text becomes a space.
 ///
 /// # Errors
 ///
@@ -136,6 +139,17 @@ pub fn write_rows(out: impl Write, rows: &[Row]) -> io::Result<()> {
         .has_headers(false)
         .from_writer(out);
     for row in rows {
+        let mut row = row.clone();
+        for text in [
+            &mut row.run,
+            &mut row.experiment,
+            &mut row.contender,
+            &mut row.metric,
+            &mut row.unit,
+            &mut row.discard_reason,
+        ] {
+            *text = on_one_line(text);
+        }
         writer.serialize(row).map_err(io::Error::other)?;
     }
     writer.flush()
@@ -222,6 +236,19 @@ mod tests {
         assert_eq!(runs[0].rows, [row(1.5), row(0.1 + 0.2)]);
         assert_eq!(runs[0].environment["cpu"], "two lines");
         assert_eq!((runs[1].id.as_str(), runs[1].rows.len()), ("later", 0));
+    }
+
+    #[test]
+    fn line_breaks_in_texts_become_spaces() {
+        let mut written = row(1.0);
+        written.discard_reason = "late:\r\n5 ms".into();
+        let mut file = Vec::new();
+        write_header(&mut file, &written.run, &Environment::new()).unwrap();
+        write_rows(&mut file, &[written]).unwrap();
+        write_comment(&mut file, END, "interrupted\ntwice").unwrap();
+        let runs = read(file.as_slice()).unwrap();
+        assert_eq!(runs[0].rows[0].discard_reason, "late:  5 ms");
+        assert_eq!(runs[0].environment[END], "interrupted twice");
     }
 
     #[test]

@@ -109,8 +109,11 @@ fn receive_head(proxy: &Proxy, head: &mut Vec<u8>, byte: u8) -> Result<bool, Err
         proxy.tunnel_error(Error::new(ErrorKind::Protocol).with_context(context))
     };
     head.push(byte);
-    // A line may end in LF alone (RFC 9112, section 2.2).
-    if !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
+    // A recipient may skip empty lines before a head, and a line may end in LF alone (RFC 9112, section 2.2).
+    if matches!(head.as_slice(), b"\r\n" | b"\n") {
+        head.clear();
+    }
+    if !head.ends_with(b"\n\r\n") && !head.ends_with(b"\n\n") {
         return match head.len() {
             ..MAX_HEAD => Ok(false),
             _ => Err(protocol_error(
@@ -222,10 +225,22 @@ mod tests {
 
     #[test]
     fn lines_may_end_in_lf_alone() {
-        let answer = b"HTTP/1.1 200 OK\nVia: one\n\nhello";
-        let (opened, _, rest) = open_through("http://proxy.test", answer);
-        opened.unwrap();
-        assert_eq!(rest, b"hello");
+        for head in ["\nVia: one\n\n", "\nVia: one\n\r\n", "\n\r\n", "\r\n\n"] {
+            let answer = format!("HTTP/1.1 200 OK{head}hello");
+            let (opened, _, rest) = open_through("http://proxy.test", answer.as_bytes());
+            opened.unwrap();
+            assert_eq!(rest, b"hello", "{head:?}");
+        }
+    }
+
+    #[test]
+    fn empty_lines_before_a_head_are_skipped() {
+        for lines in ["\r\n", "\r\n\r\n", "\n\n\n"] {
+            let answer = format!("{lines}HTTP/1.1 200 OK\r\n\r\nhello");
+            let (opened, _, rest) = open_through("http://proxy.test", answer.as_bytes());
+            opened.unwrap();
+            assert_eq!(rest, b"hello", "{lines:?}");
+        }
     }
 
     #[test]

@@ -72,12 +72,31 @@ pub(crate) fn head_for_async_h1(framing: Framing) -> String {
     format!("HTTP/1.1 200 OK\r\ndate: 0\r\n{framing}\r\n\r\n")
 }
 
-/// Returns the value with each line fold replaced by a space.
+/// Returns the value with each line fold replaced by a space, even if a line is empty. hyper does the same.
 fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     if !value.contains(&b'\n') {
         return Cow::Borrowed(value);
     }
     let lines = value.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
-    Cow::Owned(lines.join(&b' '))
+    Cow::Owned(lines.collect::<Vec<_>>().join(&b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fold_becomes_a_space() {
+        for (folded, expected) in [
+            ("one", "one"),
+            ("one\r\n two\n\tthree", "one two three"),
+            ("one\r\n \n two", "one  two"),
+            ("\r\n one", " one"),
+        ] {
+            let bytes = format!("HTTP/1.1 200 OK\r\nX-Folded: {folded}\r\n\r\n");
+            let (head, len) = Head::parse(bytes.as_bytes()).unwrap().unwrap();
+            assert_eq!(len, bytes.len());
+            assert_eq!(head.0.headers()["x-folded"], expected, "{folded:?}");
+        }
+    }
 }

@@ -21,6 +21,7 @@ use url::Url;
 
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::session::cookies::cookie::{Cookie, is_public_suffix};
+use crate::session::cookies::parse::MAX_LIFETIME;
 use crate::session::cookies::saved::SavedCookie;
 use crate::session::cookies::store::CookieStore;
 
@@ -127,7 +128,10 @@ impl CookieJar {
     ) -> Result<Self, Error> {
         let (jar, now) = (Self::new(), now());
         for cookie in cookies {
-            let cookie = cookie?;
+            let mut cookie = cookie?;
+            // Other programs may save later times than a jar allows.
+            let latest = now + MAX_LIFETIME;
+            cookie.expires = cookie.expires.map(|end| end.min(latest));
             // Other programs may save cookies for public suffixes, and the list of suffixes may have grown.
             if cookie.is_host_only || !is_public_suffix(&cookie.domain) {
                 jar.lock().insert(cookie, now);
@@ -379,6 +383,24 @@ mod tests {
         );
         let value = jar.unwrap().header(&url("http://example.org/")).unwrap();
         assert_eq!(value.as_bytes(), b"theme=dark; \xe9");
+    }
+
+    #[test]
+    fn a_loaded_cookie_lasts_at_most_400_days() {
+        let jar = CookieJar::load(
+            br#"[{
+                "name": "theme", "value": "dark", "domain": "example.org", "host_only": true,
+                "path": "/", "secure": false, "expires": "Fri, 31 Dec 9999 23:59:59 GMT"
+            }]"#
+            .as_slice(),
+        );
+        let mut saved = Vec::new();
+        jar.unwrap().save(&mut saved).unwrap();
+        let saved: Vec<SavedCookie> = serde_json::from_slice(&saved).unwrap();
+        for cookie in saved {
+            let end = cookie.into_cookie().unwrap().expires.unwrap();
+            assert!(end <= now() + MAX_LIFETIME, "{end:?}");
+        }
     }
 
     struct BrokenReader;
