@@ -211,6 +211,7 @@ fn capabilities() -> Capabilities {
     capabilities.unrepeatable_reuse = No(ONE_REQUEST);
     capabilities.connection_events = No(ONE_REQUEST);
     capabilities.full_duplex = No(IN_TURN);
+    capabilities.response_during_upload = No(IN_TURN);
     capabilities.rare_forms = No("the client refuses folded header values");
     capabilities.strict_chunks = No("the client ignores trailers, even if they are not fields");
     capabilities.parallel_connects = No("the client tries one address after another");
