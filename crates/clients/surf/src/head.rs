@@ -91,7 +91,8 @@ mod tests {
             ("one", "one"),
             ("one\r\n two\n\tthree", "one two three"),
             ("one\r\n \n two", "one  two"),
-            ("\r\n one", " one"),
+            // httparse removes the whitespace before a value.
+            ("\r\n one", "one"),
         ] {
             let bytes = format!("HTTP/1.1 200 OK\r\nX-Folded: {folded}\r\n\r\n");
             let (head, len) = Head::parse(bytes.as_bytes()).unwrap().unwrap();

@@ -136,7 +136,7 @@ impl<E: StdError + 'static> StdError for JobError<E> {
 /// The results of [`settled`](super::Gather::settled). `R` is a [`Result`], or an item and a result if
 /// the gather was created by [`gather_with`](super::gather_with).
 ///
-/// Chapter [4](../../tutorial/ch04.html) of the book teaches its use.
+/// Chapter [4](../../../tutorial/ch04.html) of the book teaches its use.
 ///
 /// For an example, see [`settled`](super::Gather::settled). For an example with
 /// [`until`](super::Gather::until), see [`gather_with`](super::gather_with).

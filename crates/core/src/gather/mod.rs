@@ -247,7 +247,7 @@ where
 
 /// A gather that has not started. An ending, such as [`all`](Self::all), starts it.
 ///
-/// Chapter [4](../../tutorial/ch04.html) of the book teaches its use.
+/// Chapter [4](../../../tutorial/ch04.html) of the book teaches its use.
 ///
 /// The jobs run while the ending is awaited or its stream polled. Without [`on`](Self::on), they
 /// all run in the caller's task: they need not be `Send` or `'static`, and a job that blocks its
@@ -306,7 +306,7 @@ where
 
     /// Ends the gather when `until` completes: a sleep, a signal, or any other future.
     ///
-    /// Chapter [9](../../tutorial/ch09.html) of the book teaches its use.
+    /// Chapter [9](../../../tutorial/ch09.html) of the book teaches its use.
     ///
     /// The results of finished jobs are returned. All running jobs are cancelled at the same time
     /// and fail with [`JobErrorKind::DeadlineExceeded`], which tells jobs that had sent a request from
@@ -416,7 +416,7 @@ where
 {
     /// Sets how many jobs with the same key may run at once. Default: no limit for one key.
     ///
-    /// Chapter [11](../../tutorial/ch11.html) of the book teaches its use.
+    /// Chapter [11](../../../tutorial/ch11.html) of the book teaches its use.
     ///
     /// For an example, see [`key`](Gather::key).
     ///
