@@ -249,7 +249,7 @@ appearance *OPTIONS: docs
     python3 docs/appearance.py {{OPTIONS}}
 
 # Run everything that CI runs on each change.
-ci: lint features test exercises alone swap first-page errors docs appearance deny (simulate-bugs "400")
+ci: lint features test exercises alone swap first-page errors docs appearance deny (simulate-bugs "1000")
 
 # Run the checks of CI that find rarer errors. They take about an hour.
 ci-deep: packaged semver windows soak-small
