@@ -355,24 +355,19 @@ impl<'a> Checker<'a> {
     fn check_in_flight(&mut self) {
         let session = &self.plan.session;
         let exchanges: Vec<&Exchange> = self.report.exchanges.iter().collect();
-        for (limit, most, name) in [(
-            session.max_in_flight,
-            most_at_once(&exchanges),
-            "all hosts".to_owned(),
-        )]
-        .into_iter()
-        .chain(by_host(&exchanges).into_iter().map(|(host, exchanges)| {
-            (
-                session.max_per_host,
-                most_at_once(&exchanges),
-                host.to_owned(),
-            )
-        })) {
-            let limit = limit.unwrap_or(usize::MAX);
-            self.require(Property::InFlight, most <= limit, || {
-                format!("{name}: {most} requests in flight at once, and the limit is {limit}")
-            });
+        self.check_limit("all hosts", &exchanges, session.max_in_flight);
+        for (host, exchanges) in by_host(&exchanges) {
+            self.check_limit(host, &exchanges, session.max_per_host);
         }
+    }
+
+    fn check_limit(&mut self, name: &str, exchanges: &[&Exchange], limit: Option<usize>) {
+        let most = most_at_once(exchanges);
+        self.require(
+            Property::InFlight,
+            limit.is_none_or(|limit| most <= limit),
+            || format!("{name}: {most} requests in flight at once, and the limit is {limit:?}"),
+        );
     }
 
     fn check_rates(&mut self) {
@@ -438,7 +433,7 @@ impl<'a> Checker<'a> {
             .plan
             .close
             .map_or(Duration::from_secs(10), |(_, grace)| grace);
-        // A response that nobody reads may delay the end by a second.
+        // An unread response may delay the end by a second.
         let latest = start + grace + Duration::from_secs(1) + self.plan.jumps();
         self.require(Property::Closed, end <= latest, || {
             format!(

@@ -18,8 +18,6 @@ pub struct Report {
     pub starts: Vec<Option<Duration>>,
     /// The results that the gather returned, in order.
     pub outcomes: Vec<Outcome>,
-    /// When the gather ended.
-    pub gather_end: Duration,
     /// How many requests never started, according to the gather.
     pub never_started: Option<usize>,
     /// When the session began to close, and when it was closed.

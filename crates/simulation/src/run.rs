@@ -217,11 +217,7 @@ async fn run_gather(plan: &Plan, runtime: &Virtual, session: &Session, log: &Log
             completed.never_started()
         }
     };
-    let end = log.now();
-    log.change(|report| {
-        report.gather_end = end;
-        report.never_started = never_started;
-    });
+    log.change(|report| report.never_started = never_started);
 }
 
 /// Records the results of the gather.

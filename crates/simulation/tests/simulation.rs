@@ -137,6 +137,24 @@ fn the_checks_notice_an_open_connection_and_a_late_end() {
 }
 
 #[test]
+fn the_checks_notice_more_requests_in_flight_than_the_limit() {
+    let (mut plan, report) = calm_run();
+    plan.session.max_in_flight = Some(1);
+    assert_eq!(violated(&plan, &report), [Property::InFlight].into());
+}
+
+#[test]
+fn the_checks_notice_a_wrong_upload() {
+    let (plan, mut report) = calm_run();
+    let mut answered = report
+        .arrivals
+        .iter_mut()
+        .filter(|arrival| arrival.answered.is_some());
+    answered.next().expect("an answered request").is_complete = false;
+    assert_eq!(violated(&plan, &report), [Property::Upload].into());
+}
+
+#[test]
 fn a_plan_that_fails_can_be_reduced() {
     let has_incomplete = |plan: &Plan| {
         let outcomes = run(plan).outcomes;

@@ -175,7 +175,7 @@ pub struct Pending {
     pub tasks: usize,
     /// The number of timers and packets on the way.
     pub timers: usize,
-    /// The number of connections of the network of which an end is open.
+    /// The number of connections that have an open end.
     pub connections: usize,
 }
 

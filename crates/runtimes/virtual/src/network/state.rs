@@ -475,7 +475,7 @@ impl NetworkState {
         }
     }
 
-    /// Returns the number of connections of which an end is open.
+    /// Returns the number of connections that have an open end.
     pub(crate) fn connections(&self) -> usize {
         self.connections.len()
     }
