@@ -10,7 +10,7 @@ effort="$1"
 program="${CARGO_TARGET_DIR:-target}/release/inflight"
 is_interrupted=false
 status=0
-# Records that are newer than this file are from this run.
+# Records that are not older than this file are from this run.
 started="$(mktemp)"
 trap 'rm -f "$started"' EXIT
 
@@ -38,7 +38,12 @@ warn_if_busy() {
 
 # Whether there are measurements to summarize. An older run must not be mistaken for this one.
 has_records() {
-    [[ "$effort" == resume || -n "$(find target/lab -name '*.csv' -newer "$started" 2>/dev/null)" ]]
+    local file
+    [[ "$effort" != resume ]] || return 0
+    for file in target/lab/*.csv; do
+        [[ ! -f "$file" || "$started" -nt "$file" ]] || return 0
+    done
+    return 1
 }
 
 # Prints the summary and ends the script.

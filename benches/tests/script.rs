@@ -7,12 +7,22 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench.sh");
 
-/// A folder of programs, and a target folder with the program `inflight`.
+/// Shell commands that create a file and then end in an orderly way when they are interrupted, as the real programs do.
+///
+/// They consist of short waits, because a shell that starts a program can lose an interrupt: the copy of the shell
+/// receives it, and then the program takes its place. The shell itself notices the interrupt after the wait.
+fn until_interrupted(created: &Path) -> String {
+    let created = created.display();
+    format!("trap 'exit 130' INT\n>{created}\nwhile :; do sleep 0.01; done")
+}
+
+/// A folder of programs that takes the place of the workspace: the script finds itself and the target folder in it.
 struct Programs {
     folder: tempfile::TempDir,
 }
@@ -23,16 +33,20 @@ impl Programs {
         let programs = Self {
             folder: tempfile::tempdir().unwrap(),
         };
-        for name in ["bash", "dirname", "getconf", "sleep"] {
+        for name in [
+            "bash", "dirname", "getconf", "mkdir", "mktemp", "rm", "sleep",
+        ] {
             let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
                 .map(|folder| folder.join(name))
                 .find(|path| path.exists())
                 .unwrap();
             symlink(found, programs.folder.path().join(name)).unwrap();
         }
+        fs::create_dir(programs.path("benches")).unwrap();
+        symlink(SCRIPT, programs.path("benches/bench.sh")).unwrap();
         programs.write("cargo", "echo cargo $*");
         programs.write("cc", "");
-        programs.write("inflight", "echo inflight $*");
+        programs.write_inflight("");
         programs
     }
 
@@ -55,12 +69,23 @@ impl Programs {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// Writes a program `inflight` whose `lab run` records a measurement and then executes the commands.
+    fn write_inflight(&self, commands: &str) {
+        self.write(
+            "inflight",
+            &format!(
+                "echo inflight $*\n[[ $2 == run ]] || exit 0\nmkdir -p target/lab\n>target/lab/records.csv\n{commands}"
+            ),
+        );
+    }
+
     fn command(&self, effort: &str) -> Command {
         let mut command = Command::new(self.path("bash"));
         command
-            .args([SCRIPT, effort])
+            .arg(self.path("benches/bench.sh"))
+            .arg(effort)
             .env("PATH", self.folder.path())
-            .env("CARGO_TARGET_DIR", self.folder.path().join("target"))
+            .env_remove("CARGO_TARGET_DIR")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -104,14 +129,7 @@ fn the_summary_comes_last() {
 fn after_an_interrupt_of_the_experiments_the_rest_is_skipped_and_the_summary_printed() {
     let programs = Programs::new();
     let file = programs.folder.path().join("begun");
-    let begun = file.display();
-    programs.write(
-        "inflight",
-        // As the real program, it ends in an orderly way.
-        &format!(
-            "echo inflight $*\n[[ $2 == run ]] || exit 0\ntrap 'exit 130' INT\n>{begun}\nsleep 600"
-        ),
-    );
+    programs.write_inflight(&until_interrupted(&file));
     let (code, text) = programs.interrupt("quick", &file);
     assert_eq!(code, Some(130), "{text}");
     assert!(!text.contains("--bench lab"), "{text}");
@@ -125,10 +143,12 @@ fn after_an_interrupt_of_the_experiments_the_rest_is_skipped_and_the_summary_pri
 fn after_an_interrupt_of_criterion_the_summary_is_printed() {
     let programs = Programs::new();
     let file = programs.folder.path().join("begun");
-    let begun = file.display();
     programs.write(
         "cargo",
-        &format!("echo cargo $*\n[[ $* == *--quiet* ]] || exit 0\n>{begun}\nexec sleep 600"),
+        &format!(
+            "echo cargo $*\n[[ $* == *--quiet* ]] || exit 0\n{}",
+            until_interrupted(&file)
+        ),
     );
     let (code, text) = programs.interrupt("quick", &file);
     assert_eq!(code, Some(130), "{text}");
@@ -142,7 +162,7 @@ fn after_an_interrupt_of_criterion_the_summary_is_printed() {
 fn after_an_interrupt_of_the_compiler_there_is_nothing_to_summarize() {
     let programs = Programs::new();
     let file = programs.folder.path().join("begun");
-    programs.write("cargo", &format!(">{}\nexec sleep 600", file.display()));
+    programs.write("cargo", &until_interrupted(&file));
     let (code, text) = programs.interrupt("quick", &file);
     assert_eq!(code, Some(130), "{text}");
     assert!(!text.contains("summary"), "{text}");
@@ -155,13 +175,28 @@ fn after_an_interrupt_of_the_compiler_there_is_nothing_to_summarize() {
 #[test]
 fn a_failed_experiment_does_not_prevent_the_summary() {
     let programs = Programs::new();
-    programs.write("inflight", "echo inflight $*\n[[ $2 != run ]]");
+    programs.write_inflight("exit 1");
     let (code, text) = programs.run("quick");
     assert_eq!(code, Some(1), "{text}");
     assert!(
         text.contains("--bench lab") && text.contains("lab summary"),
         "{text}"
     );
+}
+
+#[test]
+fn without_a_measurement_of_this_run_an_older_one_is_not_summarized() {
+    let programs = Programs::new();
+    let older = programs.path("target/lab/older.csv");
+    fs::create_dir_all(older.parent().unwrap()).unwrap();
+    let hour = Duration::from_secs(3600);
+    fs::File::create(older)
+        .and_then(|file| file.set_modified(SystemTime::now() - hour))
+        .unwrap();
+    programs.write("inflight", "exit 1");
+    let (code, text) = programs.run("quick");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(!text.contains("summary"), "{text}");
 }
 
 #[test]
