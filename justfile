@@ -148,6 +148,7 @@ exercises:
 # Check formatting, lints, the API docs, the dependencies between crates, import cycles, names, examples, and the Rust version.
 lint:
     cargo fmt --all --check
+    cargo fmt --manifest-path crates/lab/peers/rust/Cargo.toml --check
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --quiet
     python3 .ci/layers.py

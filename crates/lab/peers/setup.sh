@@ -34,6 +34,15 @@ elif ! (cd go && GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local CGO_ENABLED=0 go
     go_problem="go could not build the peer: it needs Go 1.19 or later"
 fi
 
+rust_problem=""
+if ! have cargo; then
+    rust_problem="cargo is not on the PATH: see https://rustup.rs"
+elif ! cargo build --quiet --release --locked --manifest-path rust/Cargo.toml --target-dir "$into/rust"; then
+    rust_problem="cargo could not build the peer: it needs Rust 1.95 or later, see the message above"
+else
+    cp "$into/rust/release/aioduct" "$into/rust/release/trillium-client" "$into/bin/"
+fi
+
 # report NAME PROBLEM COMMAND...: prints the version that the command prints, or why it does not run.
 report() {
     local name="$1" problem="$2" version
@@ -59,5 +68,7 @@ echo
 report "aiohttp" "${python_problem:-$pip_problem}" python aiohttp_gather
 report "requests in async def" "${python_problem:-$pip_problem}" python requests_in_async
 report "go" "$go_problem" "$into/bin/go-net-http"
+report "aioduct" "$rust_problem" "$into/bin/aioduct"
+report "trillium-client" "$rust_problem" "$into/bin/trillium-client"
 report "curl --parallel" "$(needs curl)" python curl_parallel
 report "wrk" "$(needs wrk)" python wrk_ceiling

@@ -1,4 +1,5 @@
-//! Contenders written in other languages or based on other programs.
+//! Contenders written in other languages, based on other programs, or in Rust with clients that need a newer Rust than
+//! the workspace.
 //!
 //! Their source is in the folder `peers` of this crate. `just peers` prepares them in the folder
 //! `peers` of the target folder. The environment variable `INFLIGHT_PEERS` can name this folder. If the
@@ -13,6 +14,8 @@
 //! | `aiohttp` | one `ClientSession`, `asyncio.gather`, `TCPConnector(limit=N)` | all tasks start at once and wait for a connection; in Rust, a request starts when the limit allows |
 //! | `requests in async def` | `requests.get` in `async def`, gathered: a common mistake | a new connection for each page, because there is no `Session` |
 //! | `go` | net/http, a goroutine for each page, at most N; `GOMAXPROCS(1)` | it keeps N idle connections per host instead of the default of 2 |
+//! | `aioduct` | one `TokioClient`, a task for each page, as with reqwest | built outside the workspace, without reqwest's features |
+//! | `trillium-client` | one `Client` on tokio, a task for each page | it keeps at most 16 idle connections, which cannot be changed |
 //! | `curl --parallel` | the curl program with N URLs | each turn includes its start and its connections; at most 300 transfers at once |
 //! | `wrk` | an upper bound: one thread, for one second | wrk checks only the statuses; the peer checks one body and the total number of bytes |
 
@@ -21,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A contender in another language or based on another program.
+/// A contender that is a program outside the workspace.
 #[derive(Debug)]
 pub struct Peer {
     /// The name of the contender.
@@ -60,6 +63,10 @@ pub const AIOHTTP: &str = "aiohttp";
 pub const REQUESTS: &str = "requests in async def";
 /// The peer `go`: net/http with a goroutine for each page.
 pub const GO: &str = "go";
+/// The peer `aioduct`: a client on hyper with a pool of its own.
+pub const AIODUCT: &str = "aioduct";
+/// The peer `trillium-client`: a client with an HTTP implementation of its own.
+pub const TRILLIUM: &str = "trillium-client";
 /// The peer `curl`: one process for each turn.
 pub const CURL: &str = "curl --parallel";
 /// The peer `wrk`: an upper bound, because it does not check bodies.
@@ -68,7 +75,7 @@ pub const WRK: &str = "wrk";
 /// curl's maximum number of parallel transfers.
 pub const CURL_LIMIT: f64 = 300.0;
 
-static PEERS: [Peer; 5] = [
+static PEERS: [Peer; 7] = [
     Peer {
         name: AIOHTTP,
         program: Program::Python("aiohttp_gather"),
@@ -86,6 +93,16 @@ static PEERS: [Peer; 5] = [
             name: "go",
             package: "golang",
         }],
+    },
+    Peer {
+        name: AIODUCT,
+        program: Program::Binary("aioduct"),
+        tools: &[],
+    },
+    Peer {
+        name: TRILLIUM,
+        program: Program::Binary("trillium-client"),
+        tools: &[],
     },
     Peer {
         name: CURL,

@@ -54,7 +54,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     execution: Execution {
         peers: Some(PeerWork {
-            names: &[peers::AIOHTTP, peers::REQUESTS, peers::GO, peers::CURL],
+            names: &[
+                peers::AIOHTTP,
+                peers::REQUESTS,
+                peers::GO,
+                peers::AIODUCT,
+                peers::TRILLIUM,
+                peers::CURL,
+            ],
             mistake: Some(peers::REQUESTS),
             arguments: || format!("--work pages --pages x --limit x --delay-ms {DELAY_MS}"),
         }),

@@ -73,7 +73,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     execution: Execution {
         peers: Some(PeerWork {
-            names: &[peers::AIOHTTP, peers::GO, peers::WRK],
+            names: &[
+                peers::AIOHTTP,
+                peers::GO,
+                peers::AIODUCT,
+                peers::TRILLIUM,
+                peers::WRK,
+            ],
             mistake: None,
             arguments: || format!("--work requests --limit {IN_FLIGHT}"),
         }),

@@ -34,7 +34,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     execution: Execution {
         peers: Some(PeerWork {
-            names: &[peers::AIOHTTP, peers::REQUESTS, peers::GO, peers::CURL],
+            names: &[
+                peers::AIOHTTP,
+                peers::REQUESTS,
+                peers::GO,
+                peers::AIODUCT,
+                peers::TRILLIUM,
+                peers::CURL,
+            ],
             mistake: None,
             arguments: || format!("--work pages --pages {PAGES} --limit 1 --delay-ms {DELAY_MS}"),
         }),
