@@ -8,7 +8,7 @@ use http::Method;
 use inflight_core::{ErrorKind, Phase};
 
 use crate::plan::{Answer, Fault, Plan, Request};
-use crate::report::{Arrival, Exchange, Outcome, Report, Result as JobResult};
+use crate::report::{Arrival, Exchange, Outcome, Report, Result as JobResult, Timer};
 use crate::server::body;
 
 /// A promise of the contract that the simulation checks.
@@ -34,6 +34,9 @@ pub enum Property {
     Rate,
     /// No request outlives its deadline.
     Deadline,
+    /// The clock moves only to the next event: each timer fires exactly when it is due, or at the end of the jump that
+    /// passed this moment.
+    Clock,
     /// After `close`, nothing is open: no request, no connection, and no task.
     Closed,
 }
@@ -71,6 +74,7 @@ pub fn check(plan: &Plan, report: &Report) -> Vec<Violation> {
     checker.check_in_flight();
     checker.check_rates();
     checker.check_closed();
+    checker.check_clock();
     checker.violations
 }
 
@@ -441,6 +445,19 @@ impl<'a> Checker<'a> {
                 end - start
             )
         });
+    }
+
+    fn check_clock(&mut self) {
+        let jumps = &self.report.jumps;
+        let was_passed = |due| jumps.iter().any(|(from, to)| (*from..=*to).contains(&due));
+        let ends_jump = |fired| jumps.iter().any(|(_, to)| *to == fired);
+        for timer in &self.report.timers {
+            let Timer { due, fired } = *timer;
+            let is_expected = fired == due || was_passed(due) && ends_jump(fired);
+            self.require(Property::Clock, is_expected, || {
+                format!("a timer that was due at {due:?} fired at {fired:?}")
+            });
+        }
     }
 }
 

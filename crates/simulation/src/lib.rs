@@ -26,6 +26,6 @@ mod shrink;
 pub use check::{Property, Violation, check};
 pub use client::Client;
 pub use plan::{Answer, Disturbance, Fault, Host, Plan, Rate, Request, SessionPlan};
-pub use report::{Arrival, Exchange, Outcome, Report, Result as JobResult};
+pub use report::{Arrival, Exchange, Outcome, Report, Result as JobResult, Timer};
 pub use run::run;
 pub use shrink::shrink;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Method;
-use inflight_core::{ErrorKind, Phase};
+use inflight_core::{ErrorKind, Phase, Runtime};
 use inflight_virtual::{Pending, Virtual};
 
 /// What happened in a run. All times are those since its start.
@@ -32,6 +32,10 @@ pub struct Report {
     pub open_connections: usize,
     /// How many connections were open at the servers when the session had closed and the last packet had arrived.
     pub open_after_close: usize,
+    /// The timers of the servers and the callers that fired.
+    pub timers: Vec<Timer>,
+    /// When each jump of the clock began, and when it ended.
+    pub jumps: Vec<(Duration, Duration)>,
     /// What the runtime still waits for at the end of the run.
     pub pending: Option<Pending>,
     /// The message of a panic, if one ended the run.
@@ -59,6 +63,15 @@ pub struct Arrival {
     pub is_complete: bool,
     /// When the server had sent its whole answer.
     pub answered: Option<Duration>,
+}
+
+/// A timer that fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// When it was due.
+    pub due: Duration,
+    /// When the task that waited for it continued.
+    pub fired: Duration,
 }
 
 /// An exchange of the client below the session.
@@ -136,6 +149,22 @@ impl Log {
 
     pub(crate) fn now(&self) -> Duration {
         self.runtime.elapsed()
+    }
+
+    /// Sleeps, and records when the timer fired.
+    pub(crate) async fn sleep(&self, time: Duration) {
+        let due = self.now() + time;
+        self.runtime.sleep(time).await;
+        let fired = self.now();
+        self.change(|report| report.timers.push(Timer { due, fired }));
+    }
+
+    /// Lets the clock jump forwards.
+    pub(crate) fn jump(&self, by: Duration) {
+        let before = self.now();
+        self.runtime.advance(by);
+        let after = self.now();
+        self.change(|report| report.jumps.push((before, after)));
     }
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {

@@ -58,12 +58,12 @@ async fn simulate(plan: Plan, runtime: Virtual, log: Log) {
     let disturbances: Vec<Task<()>> = plan
         .disturbances
         .iter()
-        .map(|(at, what)| Task::spawn(&runtime, disturb(runtime.clone(), *at, *what)))
+        .map(|(at, what)| Task::spawn(&runtime, disturb(runtime.clone(), log.clone(), *at, *what)))
         .collect();
     let closing = plan.close.map(|(at, grace)| {
-        let (session, runtime, log) = (session.clone(), runtime.clone(), log.clone());
-        Task::spawn(&runtime.clone(), async move {
-            runtime.sleep(at).await;
+        let (session, log) = (session.clone(), log.clone());
+        Task::spawn(&runtime, async move {
+            log.sleep(at).await;
             close(&session, grace, &log).await;
         })
     });
@@ -77,7 +77,7 @@ async fn simulate(plan: Plan, runtime: Virtual, log: Log) {
         Some(task) => drop(task.await),
         None => close(&session, GRACE, &log).await,
     }
-    runtime.sleep(LAST_PACKETS).await;
+    log.sleep(LAST_PACKETS).await;
     log.change(|report| {
         report.open_after_close = report.open_connections;
         report.in_flight_at_end = session.stats().in_flight;
@@ -125,17 +125,17 @@ fn session(plan: &Plan, runtime: &Virtual, log: &Log) -> Session {
     builder.build().expect("the settings of a plan are valid")
 }
 
-async fn disturb(runtime: Virtual, at: Duration, what: Disturbance) {
-    runtime.sleep(at).await;
+async fn disturb(runtime: Virtual, log: Log, at: Duration, what: Disturbance) {
+    log.sleep(at).await;
     let network = runtime.network();
     match what {
         Disturbance::Partition(host, time) => {
             network.partition(server::address(host));
-            runtime.sleep(time).await;
+            log.sleep(time).await;
             network.heal(server::address(host));
         }
         Disturbance::Reset(host) => network.reset(server::address(host)),
-        Disturbance::Jump(by) => runtime.advance(by),
+        Disturbance::Jump(by) => log.jump(by),
     }
 }
 
@@ -149,11 +149,11 @@ async fn perform(
     let request = &plan.requests[index];
     let now = log.now();
     log.change(|report| report.starts[index] = Some(now));
-    let page = read_page(&plan, request, &session);
+    let page = read_page(&plan, request, &session, &log);
     match request.cancel_after {
         None => page.await,
         Some(after) => {
-            let sleep = session.runtime().sleep(after);
+            let sleep = log.sleep(after);
             // In a random order, so that the caller also drops a request that could continue.
             race(page, async {
                 sleep.await;
@@ -164,7 +164,12 @@ async fn perform(
     }
 }
 
-async fn read_page(plan: &Plan, request: &Request, session: &Session) -> Result<JobResult, Error> {
+async fn read_page(
+    plan: &Plan,
+    request: &Request,
+    session: &Session,
+    log: &Log,
+) -> Result<JobResult, Error> {
     let url = server::url(plan, request.host, request.id);
     let runtime = session.runtime();
     let mut builder = session.request(request.method.clone(), url);
@@ -188,7 +193,7 @@ async fn read_page(plan: &Plan, request: &Request, session: &Session) -> Result<
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
         if let Some(pause) = request.pause_between_chunks {
-            runtime.sleep(pause).await;
+            log.sleep(pause).await;
         }
     }
     Ok(JobResult::Page {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_lite::future::or;
 use http::Method;
-use inflight_core::{Resolve, Runtime, Socket, Task};
+use inflight_core::{Resolve, Socket, Task};
 use inflight_virtual::{LinkOptions, Listener, Virtual};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -223,7 +223,7 @@ impl Connection {
         while self.unread.len() < len {
             let most = match slowly {
                 true => {
-                    self.servers.runtime.sleep(Duration::from_millis(20)).await;
+                    self.servers.log.sleep(Duration::from_millis(20)).await;
                     4 * 1024
                 }
                 false => 64 * 1024,
@@ -249,7 +249,7 @@ impl Connection {
         earlier: usize,
         arrival: usize,
     ) -> io::Result<()> {
-        self.servers.runtime.sleep(answer.delay).await;
+        self.servers.log.sleep(answer.delay).await;
         match answer.fault {
             Some(Fault::ResetBeforeHead) => return self.reset(),
             Some(Fault::CloseBeforeHead) => return self.close().await,
@@ -282,7 +282,7 @@ impl Connection {
             _ => {}
         }
         if !answer.pause.is_zero() {
-            self.servers.runtime.sleep(answer.pause).await;
+            self.servers.log.sleep(answer.pause).await;
         }
         self.socket.write_all(&second).await?;
         self.socket.flush().await?;
@@ -325,7 +325,7 @@ impl Connection {
         if !(plan.is_calm() && plan.hosts[self.host].is_local()) {
             return Ok(());
         }
-        let sleep = self.servers.runtime.sleep(LATE);
+        let sleep = self.servers.log.sleep(LATE);
         let mut buffer = vec![0; 16 * 1024];
         let received = or(async { Some(self.socket.read(&mut buffer).await) }, async {
             sleep.await;

@@ -137,6 +137,18 @@ fn the_checks_notice_an_open_connection_and_a_late_end() {
 }
 
 #[test]
+fn the_checks_notice_a_clock_that_passes_a_timer() {
+    let (plan, mut report) = calm_run();
+    let timer = report.timers.last_mut().expect("a timer");
+    timer.fired += Duration::from_nanos(1);
+    let jump = (timer.due, timer.fired);
+    assert_eq!(violated(&plan, &report), [Property::Clock].into());
+    // A jump of the clock explains it.
+    report.jumps.push(jump);
+    assert_eq!(violated(&plan, &report), [].into());
+}
+
+#[test]
 fn the_checks_notice_more_requests_in_flight_than_the_limit() {
     let (mut plan, report) = calm_run();
     plan.session.max_in_flight = Some(1);
