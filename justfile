@@ -47,7 +47,7 @@ bench-figures MACHINE:
     "${CARGO_TARGET_DIR:-target}/release/inflight" lab summary \
         --records docs/records/{{MACHINE}}.csv --markdown docs/src/figures.md --markdown docs/src/figures-all.md
 
-# Prepare the optional contenders of the lab (aiohttp, requests, net/http, curl, wrk) and list the available ones.
+# Prepare the optional contenders of the lab (aiohttp, requests, net/http, aioduct, trillium-client, curl, wrk) and list the available ones.
 peers:
     bash crates/lab/peers/setup.sh
 
