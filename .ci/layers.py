@@ -27,6 +27,8 @@ ALLOWED = {
     "inflight-simulation": CORE | {"inflight-hyper", "inflight-surf", "inflight-virtual"},
     "inflight-lab": {"inflight", "inflight-charts", "inflight-origin"},
     "inflight-cli": {"inflight", "inflight-origin", "inflight-lab"},
+    "inflight-instructions": CORE
+    | {"inflight-hyper", "inflight-mock", "inflight-surf", "inflight-virtual"},
     "inflight-benches": {"inflight", "inflight-origin", "inflight-lab"},
     "inflight-examples": {"inflight", "inflight-charts", "inflight-origin"},
     "inflight-exercises": {"inflight"},
