@@ -27,6 +27,13 @@ bench-full:
 bench-resume:
     @bash benches/bench.sh resume
 
+# The first run builds the dependencies too. Without a commit, the base is the merge base with the main branch.
+#
+# Compare the instructions per request with those of a commit, and fail above 2 % (needs valgrind).
+[no-exit-message]
+instructions *BASE:
+    python3 .ci/instructions.py {{BASE}}
+
 # The book shows the records in docs/records, one file for each machine. This recipe replaces a machine's file with the
 # newest records in target/lab: `just bench-keep amd-epyc-2-cores`.
 #

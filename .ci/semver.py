@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Checks with cargo-semver-checks that no public item has changed in a breaking way since the merge base.
 
-The merge base is the last common commit with `origin/main`, or the first parent if there is none or if it is this
-commit. `--base REV` selects another commit. A breaking change passes if CHANGELOG.md has more entries that begin with
-`**Breaking:**` than at the merge base.
+The merge base is the last common commit with `origin/main` or else `main`, or the first parent if there is none or if
+it is this commit. `--base REV` selects another commit. A breaking change passes if CHANGELOG.md has more entries that
+begin with `**Breaking:**` than at the merge base.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def git(*arguments):
 
 def merge_base():
     head = git("rev-parse", "HEAD")
-    base = git("merge-base", "HEAD", "origin/main")
+    base = git("merge-base", "HEAD", "origin/main") or git("merge-base", "HEAD", "main")
     return base if base and base != head else git("rev-parse", "--verify", "HEAD^1")
 
 
