@@ -260,4 +260,4 @@ appearance *OPTIONS: docs
 ci: lint features test exercises alone swap first-page errors docs appearance deny (simulate-bugs "1000")
 
 # Run the checks of CI that find rarer errors. They take about an hour.
-ci-deep: packaged semver windows soak-small
+ci-deep: packaged semver instructions windows soak-small
