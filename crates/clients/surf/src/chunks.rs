@@ -128,7 +128,8 @@ impl ChunkFilter {
 fn parse_size(line: &[u8]) -> Option<(&[u8], u64)> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, rest) = line.split_at(digits.count());
-    if !matches!(rest.trim_ascii_start(), [] | [b';', ..]) {
+    let next = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
+    if !matches!(next, None | Some(b';')) {
         return None;
     }
     let size = u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
@@ -169,6 +170,8 @@ mod tests {
             "0x5\r\n",
             "11111111111111111\r\n",
             "5 5\r\n",
+            "5\u{c}\r\n",
+            "5 \u{c};x\r\n",
             "5\n",
             "5\r;x\r\n",
         ] {

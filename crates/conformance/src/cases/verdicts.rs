@@ -348,7 +348,7 @@ rules! {
     junk_after_a_chunk_size_is_a_protocol_error {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
-        replies: || each(["five", "5x", "0x5", "5 5", "5 abc", "5,", "5\0", "5:a", "5\r;a", "5;a\rb"], chunk_line),
+        replies: || each(["five", "5x", "0x5", "5 5", "5 abc", "5,", "5\0", "5\u{c}", "5\u{c};a", "5:a", "5\r;a", "5;a\rb"], chunk_line),
     }
     /// A chunk that is longer than its size is refused.
     chunks_longer_than_their_size_are_protocol_errors {
@@ -356,7 +356,7 @@ rules! {
         alternative: Some((need!(chunk_faults), Incomplete)),
         replies: || each(["5\r\nhelloX\r\n", "5\r\nhello", "5\r\nhello, world\r\n", "4\r\nhello\r\n"], |chunks| chunked(&format!("{chunks}0\r\n\r\n"))),
     }
-    /// A line of a chunked body that ends in LF alone is refused.
+    /// A chunk, or the line with its size, that ends in LF alone is refused.
     chunk_lines_that_end_in_lf_alone_are_protocol_errors {
         topic: "chunks", source: "RFC 9112, 7.1", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],
@@ -389,7 +389,7 @@ rules! {
         topic: "trailers", source: "RFC 9112, 7.1.2", ruling: Ruling::Accepted(HELLO),
         replies: || each(["X-A: a\r\n", "X-A: a\r\nX-B:\r\n", "Content-Length: 3\r\n"], trailers),
     }
-    /// After the last chunk, anything but valid fields is refused.
+    /// After the last chunk, anything but valid fields is refused if all lines end in CRLF.
     trailers_that_are_not_fields_are_protocol_errors {
         topic: "trailers", source: "RFC 9112, 7.1.2", ruling: Ruling::Refused(Protocol),
         needs: &[need!(strict_chunks)],

@@ -97,7 +97,8 @@ fn read_line(reader: &mut impl BufRead, max: u64) -> io::Result<Vec<u8>> {
 fn parse_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, rest) = line.split_at(digits.count());
-    let has_extensions = matches!(rest.trim_ascii_start(), [] | [b';', ..]);
+    let next = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
+    let has_extensions = matches!(next, None | Some(b';'));
     let digits = std::str::from_utf8(digits).ok()?;
     has_extensions.then(|| u64::from_str_radix(digits, 16).ok())?
 }

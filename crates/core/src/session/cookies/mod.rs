@@ -454,6 +454,11 @@ mod tests {
             "null",
             "\u{0}",
             &no_control_character,
+            &cookie("1", date).replace(r#""/""#, r#""x""#),
+            &cookie("1", date).replace(r#""/""#, r#""/\n""#),
+            &cookie("1", date).replace("b.test", r"b.test\n"),
+            &cookie("1", date).replace("b.test", "B.test"),
+            &cookie("1", date).replace("b.test", ""),
             &no_date,
             // The format of the crate `cookie_store`.
             r#"[{"raw_cookie":"a=1","path":["/",true],"domain":{"HostOnly":"b.test"},"expires":

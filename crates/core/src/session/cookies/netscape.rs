@@ -8,7 +8,7 @@ use url::Host;
 
 use crate::error::{Error, ErrorKind};
 use crate::session::cookies::cookie::Cookie;
-use crate::session::cookies::parse::{MAX_LIFETIME, is_valid_pair};
+use crate::session::cookies::parse::{MAX_LIFETIME, is_valid_pair, is_valid_path};
 use crate::session::cookies::read_error;
 
 /// The first line. Some programs refuse a file without it.
@@ -70,7 +70,7 @@ fn parse_cookie(line: &[u8], now: SystemTime) -> Result<Cookie, Fault> {
     let [domain, subdomains, path, secure, expires, name, value] = fields[..] else {
         return Err("expected seven fields that are separated by tabs");
     };
-    if !path.starts_with(b"/") {
+    if !is_valid_path(path) {
         return Err("the third field is not a path that starts with a slash");
     }
     if !is_valid_pair(name, value) {
@@ -388,6 +388,10 @@ mod tests {
             ),
             ("a.test\tsecret\t/\tTRUE\t0\tname\tsecret", "second field"),
             ("a.test\tTRUE\tsecret\tTRUE\t0\tname\tsecret", "third field"),
+            (
+                "a.test\tTRUE\t/\rsecret\tTRUE\t0\tname\tsecret",
+                "third field",
+            ),
             ("a.test\tTRUE\t/\tsecret\t0\tname\tsecret", "fourth field"),
             ("a.test\tTRUE\t/\tTRUE\tsecret\tname\tsecret", "fifth field"),
             (

@@ -80,6 +80,11 @@ pub(super) fn is_valid_pair(name: &[u8], value: &[u8]) -> bool {
     (1..=MAX_PAIR).contains(&length) && !has_controls
 }
 
+/// Returns whether a saved cookie may have this path.
+pub(super) fn is_valid_path(path: &[u8]) -> bool {
+    path.starts_with(b"/") && !has_control_characters(path)
+}
+
 /// Returns whether the text has control characters. Tabs do not count, because they are white space.
 fn has_control_characters(text: &[u8]) -> bool {
     text.iter()

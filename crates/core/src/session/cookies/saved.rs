@@ -1,10 +1,11 @@
 //! The format in which a jar saves cookies: JSON.
 
 use serde::{Deserialize, Serialize};
+use url::Host;
 
 use crate::error::BoxError;
 use crate::session::cookies::cookie::Cookie;
-use crate::session::cookies::parse::is_valid_pair;
+use crate::session::cookies::parse::{is_valid_pair, is_valid_path};
 
 /// A saved cookie, which has an expiry time.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
@@ -70,6 +71,13 @@ impl SavedCookie {
         };
         if !is_valid_pair(&cookie.name, &cookie.value) {
             return Err("a cookie has an invalid name or value".into());
+        }
+        if !is_valid_path(cookie.path.as_bytes()) {
+            return Err("a cookie has an invalid path".into());
+        }
+        let host = Host::parse(&cookie.domain)?.to_string();
+        if host != cookie.domain {
+            return Err("the domain of a cookie is not in the form of a URL".into());
         }
         Ok(cookie)
     }
