@@ -123,6 +123,20 @@ simulate-bugs SEEDS="1000":
     RUSTFLAGS="--cfg inflight_bugs" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/bugs" \
         cargo run --quiet --release -p inflight-simulation -- --bugs {{SEEDS}}
 
+# The seeds are in fuzz/seeds. New inputs go to fuzz/corpus, and inputs that fail go to fuzz/artifacts. Without a nightly
+# compiler, the recipe prints a message and does nothing. cargo-fuzz is not necessary. As many targets run at once as
+# there are cores, so all of them take six hours on two cores.
+#
+# Fuzz each target, or one of them, for an hour: `just fuzz`, `just fuzz chunked_bodies`, `just fuzz all 600`.
+[no-exit-message]
+fuzz TARGET="all" SECONDS="3600":
+    @python3 .ci/fuzz.py --seconds {{SECONDS}} {{ if TARGET == "all" { "" } else { TARGET } }}
+
+# Fuzz each target for 10 seconds, as CI does (a minute on two cores, without the compilation).
+[no-exit-message]
+fuzz-small:
+    @python3 .ci/fuzz.py --seconds 10
+
 # Run an example and draw what happened, as an SVG file: `just picture waterfall > waterfall.svg`.
 picture EXAMPLE BACKEND="tokio":
     @INFLIGHT_PICTURE=${INFLIGHT_PICTURE:-svg} {{just_executable()}} run {{EXAMPLE}} {{BACKEND}}
@@ -260,4 +274,4 @@ appearance *OPTIONS: docs
 ci: lint features test exercises alone swap first-page errors docs appearance deny (simulate-bugs "1000")
 
 # Run the checks of CI that find rarer errors. They take about an hour.
-ci-deep: packaged semver instructions windows soak-small
+ci-deep: packaged semver instructions windows soak-small fuzz-small
