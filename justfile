@@ -137,6 +137,15 @@ fuzz TARGET="all" SECONDS="3600":
 fuzz-small:
     @python3 .ci/fuzz.py --seconds 10
 
+# `LOOM_MAX_PREEMPTIONS=4 just loom` explores more orders. A filter selects models: `just loom in_flight`.
+#
+# Run models of tasks, permits, lookups and the pool in all orders of their threads (10 s, and 6 minutes to compile).
+loom FILTER="":
+    for crate in core net; do \
+        RUSTFLAGS="--cfg inflight_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \
+            cargo test --quiet --release -p inflight-$crate --lib models::{{FILTER}} -- --nocapture; \
+    done
+
 # Run an example and draw what happened, as an SVG file: `just picture waterfall > waterfall.svg`.
 picture EXAMPLE BACKEND="tokio":
     @INFLIGHT_PICTURE=${INFLIGHT_PICTURE:-svg} {{just_executable()}} run {{EXAMPLE}} {{BACKEND}}

@@ -16,7 +16,7 @@
 //!   looks up names for a client. [`Capabilities`]: what a client can do.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The layers, from the lowest to the highest: bugs, prometheus, error, message, backend, observe, metrics,
+// The layers, from the lowest to the highest: bugs, sync, prometheus, error, message, backend, observe, metrics,
 // connect, upload, download, session and tower. Each layer uses only lower layers. gather uses only
 // bugs, error and backend.
 mod backend;
@@ -28,9 +28,13 @@ mod error;
 pub mod gather;
 mod message;
 mod metrics;
+#[cfg(inflight_loom)]
+#[doc(hidden)]
+pub mod models;
 mod observe;
 pub mod prometheus;
 mod session;
+mod sync;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod upload;

@@ -28,9 +28,12 @@ pub mod hickory;
 mod interim;
 mod key;
 mod message;
+#[cfg(all(test, inflight_loom))]
+mod models;
 mod pool;
 mod socks;
 mod stream;
+mod sync;
 pub mod tls;
 mod tunnel;
 pub mod unix;

@@ -5,17 +5,17 @@ use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use futures_channel::oneshot;
 use futures_util::future::Either;
 use inflight_core::bugs::{Bug, is_planted};
 use inflight_core::{ClientOptions, Error, Runtime, Task};
 
 use crate::descriptors;
 use crate::key::Key;
+use crate::sync::{Mutex, MutexGuard, oneshot};
 
 /// The longest time between two checks of the idle connections.
 const MAX_SWEEP_INTERVAL: Duration = Duration::from_secs(15);

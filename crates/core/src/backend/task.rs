@@ -4,20 +4,20 @@ use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_channel::oneshot;
 use futures_util::FutureExt;
 use futures_util::future::CatchUnwind;
-use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
 use crate::backend::runtime::Runtime;
 use crate::backend::sent;
 use crate::error::{Error, ErrorKind};
+use crate::sync::{AtomicBool, AtomicWaker, Mutex, MutexGuard};
 
 /// A task that [`Task::spawn`] has started. Awaiting it returns its output.
 ///

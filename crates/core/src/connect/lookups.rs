@@ -14,13 +14,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use async_channel::{Receiver, Sender};
-use async_lock::{Semaphore, SemaphoreGuardArc};
 use futures_util::future::{Either, select};
 
 use crate::backend::cancel::Cancel;
@@ -28,13 +26,14 @@ use crate::backend::runtime::work_dropped;
 use crate::backend::task::Panic;
 use crate::connect::resolve::Resolve;
 use crate::error::{Error, ErrorKind, Phase};
+use crate::sync::{Mutex, MutexGuard, Receiver, Semaphore, SemaphoreGuardArc, Sender, bounded};
 
 /// How many lookups with waiters may run at once. The limit leaves some threads of the runtime's blocking
-/// pool to other work.
-const MAX_AWAITED: usize = 32;
+/// pool to other work. A model needs a small limit.
+const MAX_AWAITED: usize = if cfg!(inflight_loom) { 1 } else { 32 };
 
-/// How many abandoned lookups may run without a permit.
-const MAX_ABANDONED: usize = 64;
+/// How many abandoned lookups may run without a permit. A model needs a small limit.
+const MAX_ABANDONED: usize = if cfg!(inflight_loom) { 1 } else { 64 };
 
 /// The lookups of one client.
 pub(crate) struct SharedLookups {
@@ -198,7 +197,7 @@ impl SharedLookups {
 
 impl Lookup {
     fn new() -> Self {
-        let (end, ended) = async_channel::bounded(1);
+        let (end, ended) = bounded(1);
         Self {
             waiting: 0,
             started: None,

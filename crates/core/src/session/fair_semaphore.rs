@@ -1,11 +1,12 @@
 //! A semaphore with a queue of waiters. It detects when responses that nobody reads hold all permits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use crate::bugs::{Bug, is_planted};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A semaphore that grants its permits to the waiters in the order of their arrival.
 pub(crate) struct FairSemaphore {

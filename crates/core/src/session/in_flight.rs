@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use sync_wrapper::SyncWrapper;
 
 use crate::backend::fetch::BoxFuture;
 use crate::backend::runtime::Runtime;
+use crate::sync::{AtomicU8, AtomicU64, AtomicUsize, Mutex, MutexGuard};
 
 /// How often the coarse timer, which all exchanges share, wakes the waiting exchanges to check
 /// their deadlines. Most requests end before this timer fires, so they never set a timer of their

@@ -13,7 +13,7 @@ pub(crate) mod builder;
 #[cfg(feature = "cookies")]
 pub(crate) mod cookies;
 mod exchange;
-mod fair_semaphore;
+pub(crate) mod fair_semaphore;
 mod hosts;
 pub(crate) mod in_flight;
 mod limited_body;
