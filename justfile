@@ -143,8 +143,17 @@ fuzz-small:
 loom FILTER="":
     for crate in core net; do \
         RUSTFLAGS="--cfg inflight_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \
-            cargo test --quiet --release -p inflight-$crate --lib models::{{FILTER}} -- --nocapture; \
+            cargo test --quiet --release -p inflight-$crate --lib models::{{FILTER}} -- --nocapture || exit 1; \
     done
+
+# Run tests of the core in Miri, which finds undefined behavior and data races (2 minutes, and 3 to compile).
+miri:
+    @if ! cargo +nightly miri --version > /dev/null 2>&1; then \
+        echo "miri: skipped, because this command is missing: cargo +nightly miri"; \
+    else \
+        MIRIFLAGS="-Zmiri-disable-isolation" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/miri" \
+            cargo +nightly miri test -p inflight-core --test task --test offload; \
+    fi
 
 # Run an example and draw what happened, as an SVG file: `just picture waterfall > waterfall.svg`.
 picture EXAMPLE BACKEND="tokio":
@@ -283,4 +292,4 @@ appearance *OPTIONS: docs
 ci: lint features test exercises alone swap first-page errors docs appearance deny (simulate-bugs "1000")
 
 # Run the checks of CI that find rarer errors. They take about an hour.
-ci-deep: packaged semver instructions windows soak-small fuzz-small
+ci-deep: packaged semver instructions windows soak-small fuzz-small loom miri

@@ -26,7 +26,7 @@ use inflight_core::{
 use proptest::prelude::*;
 use support::{
     Counter, EVENT_TIMEOUT, EventListener, Signal, TestRuntime, Wakes, builder, client, poll,
-    poll_until_stalled, run,
+    poll_until_stalled, rounds, run,
 };
 
 // ---------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ fn run_steps(
 
 fn with_cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
-        cases,
+        cases: rounds(cases),
         failure_persistence: None,
         ..ProptestConfig::default()
     }
@@ -1864,7 +1864,7 @@ fn no_wake_up_is_lost_if_another_thread_sends_the_jobs() {
         let runtime = TestRuntime::new(2);
         let (sender, jobs) = async_channel::bounded(1);
         let feeder = std::thread::spawn(move || {
-            for n in 0..2000usize {
+            for n in 0..rounds(2000) {
                 let job = async move {
                     yield_now().await;
                     Ok::<_, Refused>(n)
@@ -1878,7 +1878,7 @@ fn no_wake_up_is_lost_if_another_thread_sends_the_jobs() {
         } else {
             run(gather.all())
         };
-        assert_eq!(all.unwrap(), (0..2000).collect::<Vec<_>>());
+        assert_eq!(all.unwrap(), (0..rounds(2000)).collect::<Vec<_>>());
         feeder.join().unwrap();
         runtime.shut_down();
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use futures_lite::future::{pending, yield_now};
 use inflight_core::{Cancel, CancelGuard, Panic, Task, TaskError, unblock};
 use support::{
-    Counter, EVENT_TIMEOUT, EventListener, Signal, TestRuntime, poll, run, without_deadlock,
+    Counter, EVENT_TIMEOUT, EventListener, Signal, TestRuntime, poll, rounds, run, without_deadlock,
 };
 
 #[test]
@@ -206,7 +206,7 @@ fn shutting_down_the_runtime_cancels_its_tasks() {
 #[test]
 fn the_future_of_a_task_is_dropped_before_its_output_is_returned() {
     let runtime = TestRuntime::new(2);
-    for _ in 0..500 {
+    for _ in 0..rounds(500) {
         let listener = EventListener::new();
         let notifier = listener.notifier(1);
         let task = Task::spawn(&runtime, async move {
@@ -323,7 +323,7 @@ fn dropping_a_guard_removes_only_its_hook() {
 
 #[test]
 fn a_hook_that_is_added_during_cancel_runs_exactly_once() {
-    for _ in 0..2000 {
+    for _ in 0..rounds(2000) {
         let cancel = Cancel::new();
         let ran = Arc::new(AtomicUsize::new(0));
         let start = Barrier::new(3);
@@ -348,7 +348,7 @@ fn a_hook_that_is_added_during_cancel_runs_exactly_once() {
 
 #[test]
 fn a_hook_whose_guard_is_dropped_during_cancel_runs_at_most_once() {
-    for _ in 0..2000 {
+    for _ in 0..rounds(2000) {
         let cancel = Cancel::new();
         let ran = Arc::new(AtomicUsize::new(0));
         let start = Barrier::new(2);

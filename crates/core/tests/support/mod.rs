@@ -26,10 +26,19 @@ use inflight_core::{
 };
 
 /// The time that a test waits for an event before it fails. A passing test never waits this long.
-pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(if cfg!(miri) { 600 } else { 10 });
+
+/// Returns how often a test repeats its rounds. Miri runs few of them, because it is much slower.
+pub(crate) const fn rounds(rounds: u32) -> u32 {
+    if cfg!(miri) { rounds / 100 } else { rounds }
+}
 
 /// Runs a future to completion. Panics if the future does not complete within [`EVENT_TIMEOUT`].
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
+    // Miri cannot run the timer's system calls, and detects a deadlock without them.
+    if cfg!(miri) {
+        return block_on(future);
+    }
     block_on(or(future, async {
         async_io::Timer::after(EVENT_TIMEOUT).await;
         panic!("the future did not complete in time");
