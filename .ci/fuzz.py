@@ -22,8 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FUZZ = ROOT / "fuzz"
 TOOLCHAIN = "+nightly"
-# The flags of `cargo fuzz build --sanitizer none`. The code under test has no `unsafe`, so a sanitizer would only make
-# the targets several times slower.
+# The flags of `cargo fuzz build --sanitizer none`. The crates under test forbid `unsafe`, so a sanitizer could only find
+# errors of dependencies, and would make the targets several times slower.
 FLAGS = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -40,7 +40,7 @@ FLAGS = [
 def host():
     """Returns the host of the nightly compiler, or `None` if there is no such compiler."""
     try:
-        # Without rustup, `rustc` ignores the toolchain, and `cargo` fails.
+        # Without rustup, `rustc +nightly -vV` still prints a version, but `cargo +nightly` fails.
         version = subprocess.run(["cargo", TOOLCHAIN, "-vV"], capture_output=True, text=True)
     except FileNotFoundError:
         return None

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compares the instructions per request of the working tree (the change) with those of another commit (the base).
 
-Without an argument, the base is the last common commit with the main branch, or the first parent if that is this
-commit. The script builds `inflight-instructions` of both and counts the instructions of each benchmark with valgrind.
-It fails if a benchmark executes over 2 % more instructions per request than in the base. A commit after the base can
-permit this with a trailer in its message, one for each benchmark: `More-Instructions: virtual/hyper/get`.
+Without an argument, the base is the merge base with the main branch, or the first parent of HEAD if the main branch
+already contains HEAD. The script builds `inflight-instructions` of both and counts the instructions of each benchmark
+with valgrind. It fails if a benchmark executes over 2 % more instructions per request than in the base. A commit after
+the base can permit this with a trailer in its message, one for each benchmark: `More-Instructions: virtual/hyper/get`.
 """
 
 import os
@@ -42,8 +42,9 @@ def run(*command, **options):
 def build(source, program):
     """Builds the benchmarks of a checkout."""
     target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "instructions"
-    # Both checkouts use the same dependencies. But Cargo takes the workspace's crates of two checkouts for the same
-    # crates and compares only the times of the files, so it has to forget these crates.
+    # Both checkouts share this folder, so that the dependencies are compiled once. But Cargo does not distinguish the
+    # workspace's crates of two checkouts and compares only the times of files. Without their fingerprints, it compiles
+    # these crates again.
     for fingerprint in target.glob("release/.fingerprint/inflight-*"):
         shutil.rmtree(fingerprint)
     options = ["--quiet", "--release", "--locked", "--package", PACKAGE, "--target-dir", target]
@@ -55,7 +56,7 @@ def count(program, benchmark, requests):
     """Returns the instructions of each function in one run."""
     output = program.with_name(f"{program.name}-{benchmark.replace('/', '-')}-{requests}")
     options = ["--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={output}"]
-    # The environment is on the stack, so it is the same in all runs.
+    # The environment is on the stack and moves its addresses, so all runs get the same environment.
     environment = {"PATH": os.environ["PATH"], "LD_PRELOAD": str(program.with_name("repeatable.so"))}
     run("valgrind", *options, program, benchmark, str(requests), env=environment)
     counts, function = Counter(), None
@@ -135,8 +136,8 @@ def main():
     permitted = (git("log", f"--format=%(trailers:key={TRAILER},valueonly)", f"{base}..HEAD") or "").split()
     if failed := [name for name in too_large if name not in permitted]:
         sys.exit(
-            f"instructions: {', '.join(failed)}: more than {LARGEST_GROWTH:.0%} growth per request. If it is intended, "
-            f"add a trailer for each to the commit message: `{TRAILER}: NAME`"
+            f"instructions: over {LARGEST_GROWTH:.0%} more instructions per request in {', '.join(failed)} (if this is "
+            f"intended, add a trailer for each to a commit message: `{TRAILER}: NAME`)"
         )
 
 

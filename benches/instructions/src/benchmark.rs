@@ -18,7 +18,7 @@ const GATHERED: usize = 100;
 /// The body of a POST request.
 const UPLOAD: &[u8] = &[b'u'; 1024];
 
-/// A kind of work with one of the clients that need no operating system.
+/// A kind of work, and one of the clients that run on the virtual runtime.
 #[derive(Clone, Copy)]
 pub(crate) struct Benchmark {
     client: Client,
@@ -29,7 +29,7 @@ pub(crate) struct Benchmark {
 enum Client {
     Hyper,
     Surf,
-    /// A client without a network: what remains is the cost of the core.
+    /// A client without a network, so the count is mostly the cost of the core.
     Mock,
 }
 
@@ -41,7 +41,7 @@ enum Work {
     Post,
     /// Gathers of 100 requests.
     Gather,
-    /// The same gathers, in a session with all limits and timeouts, retries and an observer.
+    /// The same gathers, in a session with limits, timeouts, retries and an observer.
     Limits,
 }
 
@@ -65,10 +65,10 @@ impl Benchmark {
     ///
     /// Panics if a response has the wrong body.
     pub(crate) fn run(self, requests: usize) -> Result<(), Box<dyn Error>> {
-        // There are no other threads, so if no task can run, the run is in a deadlock.
+        // No other thread can wake a task, so the runtime reports a deadlock at once.
         let runtime = Virtual::new().patience(Duration::ZERO);
         server::start(&runtime, self.upload())?;
-        // The mock ends with its last clone, so it stays until the end of the run.
+        // When its last clone is dropped, the mock checks its requests, so this clone lives until the end of the run.
         let mock = Mock::new(runtime.clone());
         mock.on(When::any().repeated(), Reply::text(PAGE));
         let builder = self.client.builder(&runtime, &mock);

@@ -1,4 +1,4 @@
-//! A server that executes few instructions, so that it hides little of the client's cost.
+//! A server that executes few instructions, so that most of the counted instructions belong to the client.
 
 use std::io;
 
@@ -15,7 +15,7 @@ const ADDRESS: &str = "192.0.2.1:80";
 const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nhello, world";
 
-/// Starts a server for requests whose body is `upload`. It closes a connection that sends another body.
+/// Starts a server for requests whose body is `upload`. It never responds to a request with another body.
 pub(crate) fn start(runtime: &Virtual, upload: &'static [u8]) -> io::Result<()> {
     let listener = runtime.listen(ADDRESS.parse().map_err(io::Error::other)?)?;
     let spawner = runtime.clone();

@@ -1,5 +1,5 @@
-//! Contenders written in other languages, based on other programs, or in Rust with clients that need a newer Rust than
-//! the workspace.
+//! Optional contenders outside the workspace, called *peers*: programs in Python and Go, command-line tools, and Rust
+//! clients that need a newer Rust than the workspace.
 //!
 //! Their source is in the folder `peers` of this crate. `just peers` prepares them in the folder
 //! `peers` of the target folder. The environment variable `INFLIGHT_PEERS` can name this folder. If the
@@ -14,7 +14,7 @@
 //! | `aiohttp` | one `ClientSession`, `asyncio.gather`, `TCPConnector(limit=N)` | all tasks start at once and wait for a connection; in Rust, a request starts when the limit allows |
 //! | `requests in async def` | `requests.get` in `async def`, gathered: a common mistake | a new connection for each page, because there is no `Session` |
 //! | `go` | net/http, a goroutine for each page, at most N; `GOMAXPROCS(1)` | it keeps N idle connections per host instead of the default of 2 |
-//! | `aioduct` | one `TokioClient`, a task for each page, as with reqwest | built outside the workspace, without reqwest's features |
+//! | `aioduct` | one `TokioClient`, a task for each page, as with reqwest | built outside the workspace, with no feature but `tokio`: no TLS and no decoding of bodies |
 //! | `trillium-client` | one `Client` on tokio, a task for each page | it keeps at most 16 idle connections, which cannot be changed |
 //! | `curl --parallel` | the curl program with N URLs | each turn includes its start and its connections; at most 300 transfers at once |
 //! | `wrk` | an upper bound: one thread, for one second | wrk checks only the statuses; the peer checks one body and the total number of bytes |
@@ -165,7 +165,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// If the peer is not installed or does not run. The message says what is missing and how to install it.
+    /// If the peer is not installed or does not run. The message names what is missing and explains how to install it.
     pub fn version(&self) -> Result<String, String> {
         static VERSIONS: OnceLock<Vec<Result<String, String>>> = OnceLock::new();
         // Starting the programs is slow, so the versions are cached.

@@ -220,7 +220,7 @@ fn a_cancelled_request_passes_its_connection_on() {
 #[test]
 fn a_leader_that_fails_stops_no_other_request() {
     explore(
-        "a request connects itself if the request that it waits for fails",
+        "a request opens a connection itself if the request that it waits for fails",
         || {
             let server = Server::new();
             let failed = spawn(server.checkout(SHARED, || ready(refused())));
@@ -235,7 +235,7 @@ fn a_leader_that_fails_stops_no_other_request() {
 #[test]
 fn a_leader_that_is_dropped_stops_no_other_request() {
     explore(
-        "a request connects itself if the request that it waits for is dropped",
+        "a request opens a connection itself if the request that it waits for is dropped",
         || {
             let server = Server::new();
             let mut leader = server.checkout(SHARED, pending);
@@ -251,7 +251,7 @@ fn a_leader_that_is_dropped_stops_no_other_request() {
 #[test]
 fn a_failed_connect_in_the_background_stops_no_request() {
     explore(
-        "a request connects itself if the task that it waits for fails",
+        "a request opens a connection itself if the task that it waits for fails",
         || {
             let server = Server::new();
             let mut first = server.checkout(EXCLUSIVE, || {

@@ -1,7 +1,7 @@
 //! Primitives that loom controls, with the interfaces of the primitives that the crate uses otherwise.
 //!
 //! loom knows neither async-channel nor async-lock nor the waker of futures. The types here have the documented
-//! behavior of these types, in the simplest form. They do not model how those crates implement it.
+//! behaviour of these types, in the simplest form. They do not model how those crates implement it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -64,7 +64,7 @@ fn run<C: Client>(package: &str, new: impl FnOnce() -> Result<C, Failure>) -> Re
         .worker_threads(1)
         .enable_all()
         .build()?;
-    // A client can start tasks of its own.
+    // A client may spawn tasks when it is created, so it is created inside the runtime.
     let client = runtime.block_on(async { new() })?;
     let work = Arc::new(work);
     for line in std::io::stdin().lines() {
@@ -172,7 +172,7 @@ fn kind_of(work: &str) -> Result<Kind, Failure> {
     }
 }
 
-/// Does the work once and returns the measurement.
+/// Runs all iterations of a turn and returns the measurement.
 async fn turn<C: Client>(client: C, work: Arc<Work>, params: Value) -> Result<Value, Failure> {
     let number = |name: &str| {
         params[name]
@@ -208,7 +208,7 @@ async fn turn<C: Client>(client: C, work: Arc<Work>, params: Value) -> Result<Va
     Ok(json!({ "answered": answered, "metrics": selected }))
 }
 
-/// Fetches pages, one task per page, up to the limit.
+/// Fetches pages with one task per page, at most `limit` at once.
 async fn pages(client: &impl Client, work: &Work, pages: u64, limit: u64) -> Result<u64, Failure> {
     let mut tasks = JoinSet::new();
     let mut answered = 0;
@@ -230,7 +230,7 @@ async fn pages(client: &impl Client, work: &Work, pages: u64, limit: u64) -> Res
     Ok(answered)
 }
 
-/// Requests 12 bytes, `n` times, in one task.
+/// Sends `n` requests for 12 bytes from one task, at most `limit` at once.
 async fn requests(client: &impl Client, work: &Work, n: u64, limit: u64) -> Result<u64, Failure> {
     let expected = payload::bytes(12, 0);
     let responses =
