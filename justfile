@@ -141,12 +141,16 @@ fuzz-small:
 #
 # Run models of tasks, permits, lookups and the pool in all orders of their threads (10 s, and 6 minutes to compile).
 loom FILTER="":
-    for crate in core net; do \
-        RUSTFLAGS="--cfg inflight_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \
-            cargo test --quiet --release -p inflight-$crate --lib models::{{FILTER}} -- --nocapture || exit 1; \
-    done
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export RUSTFLAGS="--cfg inflight_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom"
+    mkdir -p "$CARGO_TARGET_DIR"
+    for crate in core net; do
+        cargo test --quiet --release -p inflight-$crate --lib models::{{FILTER}} -- --nocapture
+    done | tee "$CARGO_TARGET_DIR/models"
+    grep -q "model: " "$CARGO_TARGET_DIR/models" || { echo "no model has this name" >&2; exit 1; }
 
-# Run tests of the core in Miri, which finds undefined behavior and data races (2 minutes, and 3 to compile).
+# Run tests of the core in Miri, which finds undefined behaviour and data races (2 minutes, and 3 to compile).
 miri:
     @if ! cargo +nightly miri --version > /dev/null 2>&1; then \
         echo "miri: skipped, because this command is missing: cargo +nightly miri"; \
@@ -188,6 +192,7 @@ exercises:
 lint:
     cargo fmt --all --check
     cargo fmt --manifest-path crates/lab/peers/rust/Cargo.toml --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo clippy --workspace --all-targets --all-features -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --quiet
     python3 .ci/layers.py

@@ -100,11 +100,15 @@ def compare(base, change):
             for function, instructions in functions.most_common(5):
                 if instructions >= 1:
                     print(f"    {instructions:+10,.0f} {function[:150]}")
+    for name in base.keys() - change.keys():
+        print(f"{name:24} {base[name].total():10,.0f} {'-':>10}")
     return too_large
 
 
 def main():
-    if sys.argv[1:2] in (["-h"], ["--help"]) or len(sys.argv) > 2:
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        return print(__doc__)
+    if len(sys.argv) > 2:
         sys.exit(__doc__)
     if not shutil.which("valgrind"):
         return print("instructions: skipped, because valgrind is not installed")

@@ -44,8 +44,12 @@ void *malloc(size_t size) { return allocate(16, size); }
 
 void *calloc(size_t count, size_t size) { return memset(malloc(count * size), 0, count * size); }
 
+void *aligned_alloc(size_t alignment, size_t size) { return allocate(alignment < 16 ? 16 : alignment, size); }
+
+void *memalign(size_t alignment, size_t size) { return aligned_alloc(alignment, size); }
+
 int posix_memalign(void **result, size_t alignment, size_t size) {
-    *result = allocate(alignment, size);
+    *result = aligned_alloc(alignment, size);
     return 0;
 }
 

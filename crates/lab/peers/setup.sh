@@ -8,6 +8,8 @@ cd "$(dirname "$0")"
 into="${CARGO_TARGET_DIR:-$(git rev-parse --show-toplevel 2>/dev/null || echo ../../..)/target}/peers"
 mkdir -p "$into/bin"
 into="$(cd "$into" && pwd)"
+# A program of an earlier build would pass for the current one if the build fails.
+rm -f "$into/bin/"*
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # Link to the source folder, so that the Python programs always match the lab.

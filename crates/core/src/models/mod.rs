@@ -1,5 +1,7 @@
-//! Models of the parts of the crate that several threads use at once. loom runs each model once for every
-//! order of its threads that can make a difference.
+//! Models of the parts of the crate that several threads use at once. loom runs each model once for each
+//! interleaving of its threads that can change the result.
+//!
+//! The module is public, because the models of `inflight-net` use it.
 
 #[cfg(test)]
 mod fair_semaphore;
@@ -32,7 +34,7 @@ const MAX_PREEMPTIONS: usize = 3;
 /// # Panics
 ///
 /// If the model panics or blocks forever in one of these orders.
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "the recipe shows the numbers")]
 pub fn explore(property: &str, model: impl Fn() + Send + Sync + 'static) {
     let iterations = Arc::new(AtomicU64::new(0));
     let mut builder = Builder::new();
@@ -45,7 +47,7 @@ pub fn explore(property: &str, model: impl Fn() + Send + Sync + 'static) {
         model();
     });
     let (iterations, elapsed) = (iterations.load(Ordering::Relaxed), start.elapsed());
-    println!("model: {property}: {iterations} iterations, {elapsed:.1?}, {bound} preemptions");
+    println!("model: {property}: {iterations} orders, {elapsed:.1?}, {bound} preemptions");
 }
 
 /// Runs a future on a thread of the model.

@@ -24,8 +24,7 @@ macro_rules! sequential {
         #[derive(Debug)]
         pub(crate) struct $name(atomic::$name);
 
-        // Not every atomic is used with every operation.
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "not every atomic is used with every operation")]
         impl $name {
             /// Returns a new atomic.
             pub(crate) fn new(value: $value) -> Self {

@@ -30,7 +30,11 @@ pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(if cfg!(miri) { 6
 
 /// Returns how often a test repeats its rounds. Miri runs few of them, because it is much slower.
 pub(crate) const fn rounds(rounds: u32) -> u32 {
-    if cfg!(miri) { rounds / 100 } else { rounds }
+    if cfg!(miri) {
+        rounds.div_ceil(100)
+    } else {
+        rounds
+    }
 }
 
 /// Runs a future to completion. Panics if the future does not complete within [`EVENT_TIMEOUT`].

@@ -1,6 +1,6 @@
 //! A channel for one message that loom controls, with the interface of the channel of futures.
 //!
-//! The channel has the documented behavior of that channel, in the simplest form. It does not model how
+//! The channel has the documented behaviour of that channel, in the simplest form. It does not model how
 //! futures implements it.
 
 use std::pin::Pin;

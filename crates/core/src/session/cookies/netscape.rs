@@ -71,7 +71,9 @@ fn parse_cookie(line: &[u8], now: SystemTime) -> Result<Cookie, Fault> {
         return Err("expected seven fields that are separated by tabs");
     };
     if !is_valid_path(path) {
-        return Err("the third field is not a path that starts with a slash");
+        return Err(
+            "the third field is not a path that starts with a slash, or contains a control character",
+        );
     }
     if !is_valid_pair(name, value) {
         return Err("the name and the value are empty, too long or contain a control character");

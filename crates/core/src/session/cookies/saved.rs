@@ -77,7 +77,7 @@ impl SavedCookie {
         }
         let host = Host::parse(&cookie.domain)?.to_string();
         if host != cookie.domain {
-            return Err("the domain of a cookie is not in the form of a URL".into());
+            return Err("the domain of a cookie is not a host as a URL contains it".into());
         }
         Ok(cookie)
     }
