@@ -216,7 +216,7 @@ first-page:
 swap:
     @for backend in tokio smol async-std ureq; do \
         echo "backend $backend"; \
-        cargo run --quiet -p inflight-examples --no-default-features --features $backend --bin hundred_pages; \
+        cargo run --quiet -p inflight-examples --no-default-features --features $backend --bin hundred_pages || exit 1; \
     done
 
 # Print what the compiler reports about a program of the tutorial's second chapter: `just error e0728`.
@@ -232,7 +232,7 @@ errors:
 alone:
     for backend in smol async-std ureq; do \
         cargo test --quiet -p inflight -p inflight-examples --no-default-features \
-            --features inflight/$backend,inflight-examples/$backend; \
+            --features inflight/$backend,inflight-examples/$backend || exit 1; \
     done
     cargo test --quiet -p inflight-cli --no-default-features --features tokio --test program backends
 
