@@ -299,5 +299,5 @@ appearance *OPTIONS: docs
 # Run everything that CI runs on each change.
 ci: lint features test exercises alone swap first-page errors docs appearance deny (simulate-bugs "1000")
 
-# Run the checks of CI that find rarer errors. They take about an hour.
+# Run the checks of CI that find rarer errors.
 ci-deep: packaged semver instructions windows soak-small fuzz-small loom miri

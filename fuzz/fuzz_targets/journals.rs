@@ -11,13 +11,13 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use tempfile::TempDir;
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the target uses a part of this file")]
 #[path = "../../crates/cli/src/exit.rs"]
 mod exit;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the target uses a part of this file")]
 #[path = "../../crates/cli/src/journal.rs"]
 mod journal;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the target uses a part of this file")]
 #[path = "../../crates/cli/src/line_file.rs"]
 mod line_file;
 

@@ -10,7 +10,7 @@ pub struct Decoded {
 pub enum Trailers {
     /// This number of fields.
     Fields(usize),
-    /// Lines, not all of which are fields.
+    /// Lines that may or may not be fields.
     Lines,
     /// A line with a LF or CR alone. RFC 9112, 2.2 lets a recipient of fields accept LF alone as the end of a
     /// line, or refuse it.
