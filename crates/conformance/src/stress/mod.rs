@@ -20,8 +20,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use inflight::backend::Runtime;
 use inflight::http::Uri;
-use inflight::{BlockOn, Cell, Error, ErrorKind, Session, gather};
+use inflight::{BlockOn, Cell, Error, ErrorKind, Session, gather, unblock};
 use inflight_origin::payload;
 use serde::{Deserialize, Serialize};
 
@@ -156,9 +157,13 @@ pub(crate) fn child(cell: Cell, load: StressLoad, urls: &str) -> Result<(), BoxE
         let started = Instant::now();
         let wrong = backend.block_on(run_round(&session, &urls, &faults, load.leak_every));
         let seconds = started.elapsed().as_secs_f64();
+        if cell.client() == "ureq" {
+            backend.block_on(settle_threads(&**session.runtime()))?;
+        }
         backend.block_on(fill_pools(&session, &urls))?;
-        let idle = || session.stats().in_flight == 0;
-        wait_until(idle)?;
+        wait_until("requests are still in flight after the round", || {
+            Ok(session.stats().in_flight == 0)
+        })?;
         let round = RoundResult {
             wrong,
             seconds,
@@ -225,6 +230,22 @@ fn leak_socket(url: &str) {
     }
 }
 
+/// Makes the number of blocking threads independent of how many slow faults the round had at once by chance: fills the
+/// pool up to its limit or, if it has no limit, waits until the idle threads have ended.
+async fn settle_threads(runtime: &dyn Runtime) -> Result<(), BoxError> {
+    let Some(limit) = runtime.blocking_ceiling() else {
+        return wait_until("the threads of the round have not ended", || {
+            Ok(Resources::of_this_process()?.threads < LIMIT)
+        });
+    };
+    let jobs = (0..limit).map(|_| unblock(runtime, || std::thread::sleep(FILLING_DELAY)));
+    // All are started before the first one ends.
+    for job in jobs.collect::<Vec<_>>() {
+        job.await?;
+    }
+    Ok(())
+}
+
 /// Sends [`LIMIT`] requests that are in flight at the same time. Afterwards, the pool of connections and
 /// the pool of blocking threads have this size.
 async fn fill_pools(session: &Session, urls: &Urls) -> Result<(), BoxError> {
@@ -263,12 +284,12 @@ fn check_result(
     }
 }
 
-/// Waits until a condition holds.
-fn wait_until(reached: impl Fn() -> bool) -> Result<(), BoxError> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !reached() {
+/// Waits until a condition holds. Fails with the message if it does not hold in time.
+fn wait_until(message: &str, reached: impl Fn() -> Result<bool, BoxError>) -> Result<(), BoxError> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !reached()? {
         if Instant::now() > deadline {
-            return Err("requests are still in flight after the round".into());
+            return Err(message.into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }
