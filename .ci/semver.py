@@ -7,6 +7,7 @@ begin with `**Breaking:**` than at the merge base.
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,20 @@ def merge_base():
     return base if base and base != head else git("rev-parse", "--verify", "HEAD^1")
 
 
+def changed_packages(base):
+    """Returns the published crates that existed at the base and have a changed file."""
+    metadata = subprocess.run(
+        ["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for package in json.loads(metadata.stdout)["packages"]:
+        folder = Path(package["manifest_path"]).parent.relative_to(ROOT)
+        is_library = any("lib" in target["kind"] for target in package["targets"])
+        is_published = package["publish"] is None and is_library
+        if is_published and git("cat-file", "-e", f"{base}:{folder}/Cargo.toml") is not None:
+            if git("diff", "--name-only", base, "HEAD", "--", folder):
+                yield package["name"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", metavar="REV", default=merge_base())
@@ -39,7 +54,11 @@ def main():
     if not arguments.base:
         print("semver: skipped, because the commit has no parent")
         return
-    packages = [f"--package={name}" for name in arguments.package] or ["--workspace"]
+    names = arguments.package or list(changed_packages(arguments.base))
+    if not names:
+        print(f"semver: no published library has changed since {arguments.base[:12]}")
+        return
+    packages = [f"--package={name}" for name in names]
     # The versions of the crates do not change until a release, so the type of the release must be given: one that
     # breaks nothing.
     command = ["cargo", "semver-checks", *packages, f"--baseline-rev={arguments.base}", "--release-type=minor"]
