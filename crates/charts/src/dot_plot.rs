@@ -129,7 +129,10 @@ impl DotPlot {
                 canvas.line("grid", (x, *from), (x, *to));
             }
             canvas.line("axis", (x, bottom), (x, bottom + 3.0));
-            canvas.text(x, bottom + 15.0, "tick middle", &tick(at));
+            // The label of a tick at the right end is moved left if it does not fit.
+            let text = tick(at);
+            let middle = x.min(width - text_width(&text) / 2.0);
+            canvas.text(middle, bottom + 15.0, "tick middle", &text);
         }
         canvas.line("axis", (left, bottom), (right, bottom));
         let axis = match self.axis_kind {
