@@ -352,6 +352,25 @@ impl Error {
         self.0.not_processed
     }
 
+    /// Returns whether the same request may succeed later: the host had no address, the connection failed or
+    /// ended early, or a timeout of the phases connect, head or body passed.
+    ///
+    /// A session retries such an error ([`Retry`](crate::Retry)).
+    pub fn is_transient(&self) -> bool {
+        match self.kind() {
+            // The address guard would refuse the address every time.
+            ErrorKind::Connect if self.address_refused().is_some() => false,
+            ErrorKind::Resolve | ErrorKind::Connect | ErrorKind::Incomplete | ErrorKind::Io => true,
+            ErrorKind::Timeout => {
+                matches!(
+                    self.phase(),
+                    Some(Phase::Connect | Phase::Head | Phase::Body)
+                )
+            }
+            _ => false,
+        }
+    }
+
     /// Marks the error of a request whose pooled connection ended before a response. A session then
     /// sends an idempotent request again, on a new connection (RFC 9112, 9.3.1).
     #[must_use]

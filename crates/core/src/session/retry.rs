@@ -11,7 +11,7 @@ use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::bugs::{Bug, is_planted};
-use crate::error::{Error, ErrorKind, Phase};
+use crate::error::Error;
 use crate::message::target::Origin;
 
 /// The policy for retries of failed requests.
@@ -167,6 +167,53 @@ impl Retry {
         self
     }
 
+    /// Returns whether a later request may get another status: 408, 429, 502, 503 or 504.
+    ///
+    /// With [`Error::is_transient`] and [`retry_after`](Self::retry_after), a program can decide whether and
+    /// when to repeat a request after the session has used up its retries.
+    pub fn is_transient_status(status: StatusCode) -> bool {
+        TRANSIENT_STATUSES.contains(&status.as_u16())
+    }
+
+    /// Returns the pause that `Retry-After` requires: a number of seconds, or the time until a date (RFC
+    /// 9110, 10.2.3). Returns zero for any other value, and without this header.
+    ///
+    /// A date is relative to the response's `Date`, because the clock of the server may differ from the clock of the
+    /// client.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use inflight_core::Retry;
+    /// use inflight_core::http::{HeaderMap, header::RETRY_AFTER};
+    ///
+    /// let headers = HeaderMap::from_iter([(RETRY_AFTER, "120".parse()?)]);
+    /// assert_eq!(Retry::retry_after(&headers), Duration::from_secs(120));
+    /// # Ok::<(), inflight_core::http::header::InvalidHeaderValue>(())
+    /// ```
+    pub fn retry_after(headers: &HeaderMap) -> Duration {
+        let value = headers
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
+        let Some(value) = value else {
+            return Duration::ZERO;
+        };
+        let value = value.trim();
+        if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+            // A number that is too large means a very long pause.
+            return Duration::from_secs(value.parse().unwrap_or(u64::MAX));
+        }
+        let date = |value: &str| httpdate::parse_http_date(value).ok();
+        let server_time = headers
+            .get(DATE)
+            .and_then(|value| date(value.to_str().ok()?));
+        let now = server_time.unwrap_or_else(SystemTime::now);
+        let until = date(value);
+        until
+            .and_then(|until| until.duration_since(now).ok())
+            .unwrap_or_default()
+    }
+
     /// Reduces the number of retries that are left.
     pub(crate) fn spend(&mut self, retries: usize) {
         self.at_most = self.at_most.saturating_sub(retries);
@@ -193,7 +240,7 @@ impl Retry {
         }
         match outcome.result {
             Ok((status, _)) => self.statuses.contains(&status.as_u16()),
-            Err(error) => is_transient_error(error),
+            Err(error) => error.is_transient(),
         }
     }
 }
@@ -299,26 +346,10 @@ impl RetryPlan {
             return None;
         }
         let span = self.0.next()?;
-        let retry_after =
-            outcome.map_or(Duration::ZERO, |response| retry_after(response.headers()));
+        let retry_after = outcome.map_or(Duration::ZERO, |response| {
+            Retry::retry_after(response.headers())
+        });
         Some(span.mul_f64(fastrand::f64()).max(retry_after))
-    }
-}
-
-/// Returns whether the request may succeed later. The error is from before a response, or from the body of a
-/// download that can be continued.
-fn is_transient_error(error: &Error) -> bool {
-    match error.kind() {
-        // The address guard would refuse the address every time.
-        ErrorKind::Connect if error.address_refused().is_some() => false,
-        ErrorKind::Resolve | ErrorKind::Connect | ErrorKind::Incomplete | ErrorKind::Io => true,
-        ErrorKind::Timeout => {
-            matches!(
-                error.phase(),
-                Some(Phase::Connect | Phase::Head | Phase::Body)
-            )
-        }
-        _ => false,
     }
 }
 
@@ -327,36 +358,10 @@ fn is_transient_error(error: &Error) -> bool {
 pub(crate) fn requested_pause<B>(response: &http::Response<B>) -> Duration {
     match response.status() {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            retry_after(response.headers())
+            Retry::retry_after(response.headers())
         }
         _ => Duration::ZERO,
     }
-}
-
-/// Returns the pause that `Retry-After` requires: a number of seconds, or the time until a date (RFC
-/// 9110, 10.2.3). Returns zero for any other value. A date is relative to the response's `Date`,
-/// because the clock of the server may differ from the clock of the client.
-fn retry_after(headers: &HeaderMap) -> Duration {
-    let value = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
-    let Some(value) = value else {
-        return Duration::ZERO;
-    };
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number that is too large means a very long pause.
-        return Duration::from_secs(value.parse().unwrap_or(u64::MAX));
-    }
-    let date = |value: &str| httpdate::parse_http_date(value).ok();
-    let server_time = headers
-        .get(DATE)
-        .and_then(|value| date(value.to_str().ok()?));
-    let now = server_time.unwrap_or_else(SystemTime::now);
-    let until = date(value);
-    until
-        .and_then(|until| until.duration_since(now).ok())
-        .unwrap_or_default()
 }
 
 /// The retries that servers have had in excess of their requests' share, in hundredths of a retry. A
@@ -414,11 +419,12 @@ impl RetryBudgets {
 mod tests {
     use super::*;
     use crate::connect::guard::AddressGuard;
+    use crate::error::ErrorKind;
 
     fn after(value: &str) -> Duration {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, value.parse().unwrap());
-        retry_after(&headers)
+        Retry::retry_after(&headers)
     }
 
     #[test]
@@ -441,9 +447,9 @@ mod tests {
         let date = |date: &str| date.parse().unwrap();
         headers.insert(DATE, date("Wed, 21 Oct 2015 07:28:00 GMT"));
         headers.insert(RETRY_AFTER, date("Wed, 21 Oct 2015 07:28:09 GMT"));
-        assert_eq!(retry_after(&headers), Duration::from_secs(9));
+        assert_eq!(Retry::retry_after(&headers), Duration::from_secs(9));
         headers.insert(DATE, date("Wed, 21 Oct 2015 07:28:10 GMT"));
-        assert_eq!(retry_after(&headers), Duration::ZERO);
+        assert_eq!(Retry::retry_after(&headers), Duration::ZERO);
     }
 
     #[test]
