@@ -58,6 +58,10 @@ bench-figures MACHINE:
 peers:
     bash crates/lab/peers/setup.sh
 
+# Install nats-server for the tests of `inflight queue`, unless it is on the PATH.
+nats:
+    @bash .ci/nats.sh
+
 # Run every test: unit tests, property tests, the conformance suite on every backend, doc tests.
 test:
     # Tests mostly wait for events, so more tests than cores can run at once.

@@ -25,8 +25,9 @@ ALLOWED = {
     "inflight-conformance": CORE | {"inflight", "inflight-origin"},
     "inflight-charts": set(),
     "inflight-simulation": CORE | {"inflight-hyper", "inflight-surf", "inflight-virtual"},
-    "inflight-lab": {"inflight", "inflight-charts", "inflight-origin"},
-    "inflight-cli": {"inflight", "inflight-origin", "inflight-lab"},
+    "inflight-lab": {"inflight", "inflight-charts", "inflight-origin", "inflight-queue"},
+    "inflight-queue": set(),
+    "inflight-cli": {"inflight", "inflight-origin", "inflight-lab", "inflight-queue"},
     "inflight-instructions": CORE
     | {"inflight-hyper", "inflight-mock", "inflight-surf", "inflight-virtual"},
     "inflight-benches": {"inflight", "inflight-origin", "inflight-lab"},

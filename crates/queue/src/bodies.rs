@@ -1,0 +1,144 @@
+//! The bodies of responses, in the object store of the server.
+
+use std::path::Path;
+
+use async_nats::jetstream::object_store::{self, InfoErrorKind, ObjectInfo, ObjectStore};
+use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
+use base64::prelude::{BASE64_URL_SAFE, Engine};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+
+use crate::error::{Error, ErrorKind};
+use crate::queue::Queue;
+use crate::server::RETRY;
+
+/// Stores and reads bodies. Clones share the connection.
+///
+/// The server stores a body in parts of 128 KiB. All bodies of a queue are deleted with the queue.
+#[derive(Clone)]
+pub struct Bodies {
+    queue: Queue,
+    store: ObjectStore,
+    /// The stream with the parts of the bodies.
+    parts: Stream,
+}
+
+impl std::fmt::Debug for Bodies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bodies")
+            .field("queue", &self.queue.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    /// Opens or creates the object store of the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server).
+    pub async fn bodies(&self) -> Result<Bodies, Error> {
+        let queue = self.clone();
+        let opening = async move {
+            let config = object_store::Config {
+                bucket: queue.name.bodies(),
+                num_replicas: queue.settings.replicas,
+                ..object_store::Config::default()
+            };
+            let store = queue.server.context().create_object_store(config).await;
+            let store = store.map_err(Error::server("create the object store"))?;
+            let stream = format!("OBJ_{}", queue.name.bodies());
+            let parts = queue.server.context().get_stream(stream).await;
+            let parts = parts.map_err(Error::server("open the object store"))?;
+            Ok(Bodies {
+                queue,
+                store,
+                parts,
+            })
+        };
+        self.server.run(opening).await
+    }
+}
+
+impl Bodies {
+    /// Stores the contents of a file. A name must be used only once ([`Job::body_name`](crate::Job::body_name)).
+    ///
+    /// # Errors
+    ///
+    /// [`File`](ErrorKind::File) if the file cannot be read, and [`Server`](ErrorKind::Server).
+    pub async fn store(&self, name: &str, file: &Path) -> Result<(), Error> {
+        let (store, name, path) = (self.store.clone(), name.to_owned(), file.to_owned());
+        let storing = async move {
+            let file = File::open(&path).await;
+            let mut file = file.map_err(Error::file("read", &path))?;
+            let stored = store.put(&*name, &mut file).await;
+            stored.map(drop).map_err(Error::server("store a body"))
+        };
+        self.queue.server.run(storing).await
+    }
+
+    /// Writes a body to a new file, which is complete when this function returns. It replaces an existing file.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such body, [`File`](ErrorKind::File) if the file cannot be
+    /// written, [`Data`](ErrorKind::Data) if the body is damaged, and [`Server`](ErrorKind::Server). The file may then
+    /// be incomplete.
+    pub async fn read(&self, name: &str, file: &Path) -> Result<(), Error> {
+        let (bodies, name, path) = (self.clone(), name.to_owned(), file.to_owned());
+        let reading = async move {
+            let info = bodies.store.info(&name).await;
+            let info = info.map_err(|error| match error.kind() {
+                InfoErrorKind::NotFound => {
+                    let message = format!("there is no body {name}");
+                    Error::new(ErrorKind::NotFound, message).with_source(error)
+                }
+                _ => Error::server("describe a body")(error),
+            })?;
+            let created = File::create(&path).await;
+            let mut file = created.map_err(Error::file("write", &path))?;
+            bodies.copy(&info, &mut file, &path).await?;
+            let synced = file.sync_all().await;
+            synced.map_err(Error::file("write", &path))
+        };
+        self.queue.server.run(reading).await
+    }
+
+    /// Copies the parts of a body. `ObjectStore::get` would create a consumer for each body, which the server removes
+    /// only minutes later, and the number of consumers is limited.
+    async fn copy(&self, info: &ObjectInfo, file: &mut File, path: &Path) -> Result<(), Error> {
+        let subject = format!("$O.{}.C.{}", info.bucket, info.nuid);
+        let (mut sequence, mut digest) = (None, Sha256::new());
+        for _ in 0..info.chunks {
+            let (found, payload) = self.part(&subject, sequence).await?;
+            sequence = Some(found + 1);
+            digest.update(&payload);
+            let written = file.write_all(&payload).await;
+            written.map_err(Error::file("write", path))?;
+        }
+        let digest = BASE64_URL_SAFE.encode(digest.finalize());
+        match info.digest.as_deref() == Some(&*format!("SHA-256={digest}")) {
+            true => Ok(()),
+            false => {
+                let message = format!("the body {} differs from its digest", info.name);
+                Err(Error::new(ErrorKind::Data, message))
+            }
+        }
+    }
+
+    /// Returns the first part with at least this sequence number, and its own number. Waits while the server is away.
+    async fn part(&self, subject: &str, from: Option<u64>) -> Result<(u64, Bytes), Error> {
+        loop {
+            let got = self.parts.direct_get_next_for_subject(subject, from).await;
+            match got {
+                Ok(message) => return Ok((message.sequence, message.payload)),
+                Err(error) if error.kind() == DirectGetErrorKind::TimedOut => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => return Err(Error::server("deliver a body")(error)),
+            }
+        }
+    }
+}

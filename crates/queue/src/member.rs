@@ -1,0 +1,356 @@
+//! The membership of a worker: which partitions it has, and the leases of its jobs.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::{self, MessagesErrorKind};
+use async_nats::jetstream::consumer::{AckPolicy, PriorityPolicy, PullConsumer};
+use async_nats::jetstream::message::Acker;
+use async_nats::jetstream::{AckKind, Message};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::error::Error;
+use crate::names::index_of;
+use crate::partition::partitions_of;
+use crate::queue::{Queue, worker_ttl};
+use crate::server::{RETRY, TaskGuard};
+use crate::worker::Job;
+
+/// The group of the workers of a partition. The server delivers to one client of the group.
+const GROUP: &str = "workers";
+/// The most jobs of a partition that a worker holds at once. They hide the round trip to the server.
+const MAX_HELD_PER_PARTITION: u32 = 128;
+
+/// The times that follow from the lease of a queue.
+#[derive(Clone, Copy)]
+struct Timing {
+    lease: Duration,
+    /// How often a worker tells that it is alive.
+    heartbeat: Duration,
+    /// How long a pull request waits for jobs.
+    pull: Duration,
+    /// How long the server reserves a partition for a worker that sends no pull request.
+    pin: Duration,
+}
+
+/// After how many heartbeats a worker extends its leases. Two of three may be lost.
+const HEARTBEATS_PER_LEASE: u32 = 3;
+
+impl Timing {
+    fn of(lease: Duration) -> Self {
+        Self {
+            lease,
+            heartbeat: lease / 10,
+            pull: lease / 6,
+            pin: lease / 2,
+        }
+    }
+}
+
+/// What a worker, its jobs and its tasks share.
+pub(crate) struct Shared {
+    /// The jobs that have not ended, whose leases the worker extends.
+    held: Mutex<HashMap<u64, HeldJob>>,
+    /// To the task that returns jobs to the queue.
+    returns: mpsc::UnboundedSender<Return>,
+    membership: watch::Sender<Membership>,
+}
+
+/// A message to the task that returns jobs.
+pub(crate) enum Return {
+    Job(Arc<Acker>),
+    /// Tells that the jobs before it were returned.
+    Marker(oneshot::Sender<()>),
+}
+
+/// Returns jobs to the queue. A job can be dropped where nothing can wait, so this task does it.
+pub(crate) async fn return_jobs(mut returns: mpsc::UnboundedReceiver<Return>) {
+    while let Some(message) = returns.recv().await {
+        match message {
+            // If this fails, the lease ends later.
+            Return::Job(acker) => drop(acker.ack_with(AckKind::Nak(None)).await),
+            Return::Marker(done) => drop(done.send(())),
+        }
+    }
+}
+
+struct HeldJob {
+    acker: Arc<Acker>,
+    partition: u32,
+    is_started: bool,
+}
+
+#[derive(Clone)]
+struct Membership {
+    partitions: BTreeSet<u32>,
+    /// Until when no other worker can have taken the partitions.
+    alive_until: Instant,
+}
+
+impl Shared {
+    fn new(returns: mpsc::UnboundedSender<Return>) -> Self {
+        let membership = Membership {
+            partitions: BTreeSet::new(),
+            alive_until: Instant::now(),
+        };
+        Self {
+            returns,
+            held: Mutex::default(),
+            membership: watch::Sender::new(membership),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<u64, HeldJob>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a job to the queue soon.
+    pub(crate) fn give_back(&self, acker: Arc<Acker>) {
+        // Without the task, the worker is dropped, and the lease ends later.
+        let _ = self.returns.send(Return::Job(acker));
+    }
+
+    /// Returns jobs to the queue soon.
+    fn give_back_if(&self, is_returned: impl Fn(&HeldJob) -> bool) {
+        let mut held = self.held();
+        for (_, job) in held.extract_if(|_, job| is_returned(job)) {
+            self.give_back(job.acker);
+        }
+    }
+
+    /// Returns all jobs to the queue.
+    pub(crate) async fn give_back_all(&self) {
+        self.give_back_if(|_| true);
+        let (sender, done) = oneshot::channel();
+        let _ = self.returns.send(Return::Marker(sender));
+        // Fails if the task has ended.
+        let _ = done.await;
+    }
+
+    /// Removes a job. Returns `false` if it was taken from its holder.
+    pub(crate) fn release(&self, index: u64) -> bool {
+        self.held().remove(&index).is_some()
+    }
+
+    /// Marks a job as started. Returns `false` if it was taken from its holder, or if another worker has its
+    /// partition.
+    pub(crate) fn start(&self, index: u64) -> bool {
+        let owned = self.membership.borrow().partitions.clone();
+        match self.held().get_mut(&index) {
+            Some(job) if owned.contains(&job.partition) => {
+                job.is_started = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the number of jobs that have started and not ended.
+    fn started(&self) -> usize {
+        let held = self.held();
+        held.values().filter(|job| job.is_started).count()
+    }
+
+    /// Waits until the worker is in the list of workers as far as it knows.
+    pub(crate) async fn until_known_alive(&self) {
+        let mut changes = self.membership.subscribe();
+        let is_alive = |membership: &Membership| Instant::now() < membership.alive_until;
+        // The sender is not dropped before `self`.
+        let _ = changes.wait_for(is_alive).await;
+    }
+}
+
+/// What the tasks of a worker need.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) shared: Arc<Shared>,
+    queue: Queue,
+    max_starts: u64,
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Member {
+    pub(crate) fn new(
+        queue: Queue,
+        max_starts: u64,
+        jobs: mpsc::UnboundedSender<Job>,
+        returns: mpsc::UnboundedSender<Return>,
+    ) -> Self {
+        Self {
+            name: unique_name(),
+            shared: Arc::new(Shared::new(returns)),
+            queue,
+            max_starts,
+            jobs,
+        }
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::of(self.queue.settings.lease)
+    }
+
+    pub(crate) async fn tell_alive(&self) -> Result<(), Error> {
+        // Before the request, because the server counts from a later moment.
+        let alive_until = Instant::now() + worker_ttl(self.queue.settings.lease);
+        let in_flight = self.shared.started();
+        let value = Bytes::from(in_flight.to_string());
+        let told = self.queue.workers.put(&self.name, value).await;
+        told.map_err(Error::server("list the worker"))?;
+        let membership = &self.shared.membership;
+        membership.send_modify(|membership| membership.alive_until = alive_until);
+        Ok(())
+    }
+
+    /// Serves the partitions of this worker, and extends its leases.
+    pub(crate) async fn run(self) {
+        let mut partitions: HashMap<u32, TaskGuard> = HashMap::new();
+        let mut heartbeat = tokio::time::interval(self.timing().heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for beat in 0_u32.. {
+            heartbeat.tick().await;
+            // If the server is away, the worker keeps its partitions, and tries again at the next tick.
+            let _ = self.tell_alive().await;
+            if beat % HEARTBEATS_PER_LEASE == 0 {
+                self.extend_leases().await;
+            }
+            if let Ok(owned) = self.owned_partitions().await {
+                let membership = &self.shared.membership;
+                membership.send_modify(|membership| membership.partitions = owned.clone());
+                let left = partitions.extract_if(|partition, _| !owned.contains(partition));
+                for (partition, task) in left.collect::<Vec<_>>() {
+                    drop(task);
+                    self.release_partition(partition).await;
+                }
+                for partition in owned {
+                    partitions
+                        .entry(partition)
+                        .or_insert_with(|| self.queue.server.start(self.clone().serve(partition)));
+                }
+            }
+        }
+    }
+
+    async fn owned_partitions(&self) -> Result<BTreeSet<u32>, Error> {
+        let keys = self.queue.workers.keys().await;
+        let keys = keys.map_err(Error::server("list the workers"))?;
+        let workers: Vec<String> = keys
+            .filter_map(|key| std::future::ready(key.ok()))
+            .collect()
+            .await;
+        let names = workers.iter().map(String::as_str);
+        let partitions = self.queue.settings.partitions;
+        Ok(partitions_of(&self.name, names, partitions)
+            .into_iter()
+            .collect())
+    }
+
+    async fn extend_leases(&self) {
+        let ackers: Vec<_> = (self.shared.held().values())
+            .map(|job| job.acker.clone())
+            .collect();
+        for acker in ackers {
+            let _ = acker.ack_with(AckKind::Progress).await;
+        }
+    }
+
+    /// Returns the jobs of a partition that have not started, and tells the server to deliver to its next worker at
+    /// once.
+    async fn release_partition(&self, partition: u32) {
+        let is_waiting = |job: &HeldJob| job.partition == partition && !job.is_started;
+        self.shared.give_back_if(is_waiting);
+        // Without it, the server waits for `Timing::pin`.
+        let consumer = consumer_name(partition);
+        let _ = self.queue.jobs.unpin_consumer(&consumer, GROUP).await;
+    }
+
+    /// Takes the jobs of a partition until the task ends.
+    async fn serve(self, partition: u32) {
+        loop {
+            let _ended = self.take_jobs(partition).await;
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn take_jobs(&self, partition: u32) -> Result<(), Error> {
+        let consumer = self.consumer(partition).await?;
+        let stream = consumer
+            .stream()
+            .group(GROUP)
+            .expires(self.timing().pull)
+            .heartbeat(self.timing().pull / 2)
+            .max_messages_per_batch(MAX_HELD_PER_PARTITION as usize)
+            .messages();
+        let mut messages = stream.await.map_err(Error::server("deliver jobs"))?;
+        while let Some(message) = messages.next().await {
+            match message {
+                Ok(message) => self.receive(message, partition)?,
+                Err(error) if error.kind() == MessagesErrorKind::MissingHeartbeat => {}
+                Err(error) => return Err(Error::server("deliver jobs")(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn consumer(&self, partition: u32) -> Result<PullConsumer, Error> {
+        let name = consumer_name(partition);
+        let config = pull::Config {
+            durable_name: Some(name.clone()),
+            filter_subject: self.queue.name.jobs_of(partition),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.timing().lease,
+            max_ack_pending: i64::from(MAX_HELD_PER_PARTITION),
+            priority_policy: PriorityPolicy::PinnedClient,
+            priority_groups: vec![GROUP.to_owned()],
+            priority_timeout: self.timing().pin,
+            num_replicas: self.queue.settings.replicas,
+            ..pull::Config::default()
+        };
+        let consumer = self.queue.jobs.get_or_create_consumer(&name, config).await;
+        consumer.map_err(Error::server("create a consumer"))
+    }
+
+    /// Passes a job on.
+    fn receive(&self, message: Message, partition: u32) -> Result<(), Error> {
+        let index = index_of(&message.subject)?;
+        let info = message.info().map_err(Error::server("describe a job"))?;
+        let deliveries = u64::try_from(info.delivered).unwrap_or(u64::MAX);
+        let (message, acker) = message.split();
+        let acker = Arc::new(acker);
+        let held = HeldJob {
+            acker: acker.clone(),
+            partition,
+            is_started: false,
+        };
+        self.shared.held().insert(index, held);
+        // Without a receiver, the worker is dropped, and so is the job, which returns it to the queue.
+        let _ = self.jobs.send(Job {
+            index,
+            payload: message.payload,
+            deliveries,
+            attempt: 0,
+            max_starts: self.max_starts,
+            acker,
+            queue: self.queue.clone(),
+            shared: self.shared.clone(),
+            is_ended: false,
+        });
+        Ok(())
+    }
+}
+
+fn consumer_name(partition: u32) -> String {
+    format!("p{partition}")
+}
+
+/// Returns a name that no other worker has, with the characters that a key may have.
+fn unique_name() -> String {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let host = host.replace(|c: char| !is_valid(c), "-");
+    format!("{host}-{}-{:08x}", std::process::id(), fastrand::u32(..))
+}

@@ -1,0 +1,344 @@
+//! An open queue, and the streams and buckets that it consists of.
+
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::CreateStreamErrorKind;
+use async_nats::jetstream::kv::{self, Store};
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Stream};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::names::QueueName;
+use crate::server::Server;
+
+/// The key of the settings. It is written last, so a queue that has it is complete.
+const MANIFEST: &str = "manifest";
+/// The key of the index of the first job that may not be stored.
+pub(crate) const PUSHED: &str = "pushed";
+/// The key of the number of jobs, once no more are added.
+pub(crate) const SEALED: &str = "sealed";
+
+/// The shortest lease, because a worker must be able to extend it a few times.
+const MIN_LEASE: Duration = Duration::from_secs(2);
+
+/// How long a worker is in the list of workers after its last sign of life.
+pub(crate) fn worker_ttl(lease: Duration) -> Duration {
+    lease / 3
+}
+
+/// The settings of a queue. They are fixed when it is created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The number of partitions, which is the largest number of workers that have something to do. Default 64.
+    pub partitions: u32,
+    /// The number of servers that store each job and each result. Default 1.
+    pub replicas: usize,
+    /// The most bytes that the waiting jobs may take, or `None` for no limit. If the stream is full, a push waits.
+    pub max_bytes: Option<u64>,
+    /// How long a job belongs to a worker without a sign of life. At least 2 s. Default 30 s.
+    ///
+    /// If a worker is killed, other workers take over its partitions and its jobs after at most one and a half times
+    /// this time.
+    pub lease: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            partitions: 64,
+            replicas: 1,
+            max_bytes: None,
+            lease: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An open queue. Clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub(crate) server: Server,
+    pub(crate) name: QueueName,
+    pub(crate) settings: Settings,
+    pub(crate) jobs: Stream,
+    pub(crate) results: Stream,
+    pub(crate) failures: Stream,
+    pub(crate) state: Store,
+    pub(crate) workers: Store,
+}
+
+impl Queue {
+    /// Returns the settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) async fn create(
+        server: Server,
+        name: QueueName,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        if settings.partitions == 0 || settings.lease < MIN_LEASE {
+            let message = format!(
+                "a queue needs at least one partition and a lease of at least {MIN_LEASE:?}"
+            );
+            return Err(Error::new(ErrorKind::InvalidSettings, message));
+        }
+        let context = server.context();
+        if let Ok(state) = context.get_key_value(name.state()).await
+            && let Some(stored) = manifest(&state, &name).await?
+        {
+            return match stored == settings {
+                true => Self::open(server, name).await,
+                false => Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("the queue {name} exists with other settings: {stored:?}"),
+                )),
+            };
+        }
+        for config in [
+            jobs_config(&name, &settings),
+            results_config(&name, &settings),
+            failures_config(&name, &settings),
+        ] {
+            create_stream(&server, &name, config).await?;
+        }
+        for config in [
+            state_config(&name, &settings),
+            workers_config(&name, &settings),
+        ] {
+            context
+                .create_key_value(config)
+                .await
+                .map_err(Error::server("create a bucket"))?;
+        }
+        let state = context
+            .get_key_value(name.state())
+            .await
+            .map_err(Error::server("open a bucket"))?;
+        let json = serde_json::to_vec(&settings).map_err(Error::server("store the settings"))?;
+        // Another process may have created the queue meanwhile. `open` reads what it has stored.
+        let _ = state.create(MANIFEST, Bytes::from(json)).await;
+        let queue = Self::open(server, name).await?;
+        match queue.settings == settings {
+            true => Ok(queue),
+            false => Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "the queue {} exists with other settings: {:?}",
+                    queue.name, queue.settings
+                ),
+            )),
+        }
+    }
+
+    pub(crate) async fn open(server: Server, name: QueueName) -> Result<Self, Error> {
+        let context = server.context();
+        let not_found = || {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("there is no queue {name}: create it with `inflight queue create {name}`"),
+            )
+        };
+        let state = context
+            .get_key_value(name.state())
+            .await
+            .map_err(|error| not_found().with_source(error))?;
+        let settings = manifest(&state, &name).await?.ok_or_else(not_found)?;
+        let workers = context
+            .get_key_value(name.workers())
+            .await
+            .map_err(Error::server("open a bucket"))?;
+        let jobs = context
+            .get_stream(name.jobs())
+            .await
+            .map_err(Error::server("open the stream of jobs"))?;
+        let results = context
+            .get_stream(name.results())
+            .await
+            .map_err(Error::server("open the stream of results"))?;
+        let failures = context
+            .get_stream(name.failures())
+            .await
+            .map_err(Error::server("open the stream of failures"))?;
+        Ok(Self {
+            server,
+            name,
+            settings,
+            jobs,
+            results,
+            failures,
+            state,
+            workers,
+        })
+    }
+
+    /// Waits on the runtime of NATS, so that any executor can wait.
+    pub async fn sleep(&self, duration: std::time::Duration) {
+        // Fails only if the runtime has ended, which a clone of the connection prevents.
+        let _ = self.server.spawn(tokio::time::sleep(duration)).await;
+    }
+
+    /// Deletes the queue with all jobs and results.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server). Calling it again deletes the rest.
+    pub async fn delete(self) -> Result<(), Error> {
+        let server = self.server.clone();
+        let deleting = async move {
+            let context = self.server.context();
+            // The manifest first, so that a queue of which a part is missing cannot be opened.
+            context
+                .delete_key_value(self.name.state())
+                .await
+                .map_err(Error::server("delete a bucket"))?;
+            context
+                .delete_key_value(self.name.workers())
+                .await
+                .map_err(Error::server("delete a bucket"))?;
+            for stream in [self.name.jobs(), self.name.results(), self.name.failures()] {
+                context
+                    .delete_stream(stream)
+                    .await
+                    .map_err(Error::server("delete a stream"))?;
+            }
+            // Only a worker with bodies to store creates it.
+            let _ = context.delete_object_store(self.name.bodies()).await;
+            Ok(())
+        };
+        server.run(deleting).await
+    }
+
+    /// Returns the number of jobs if the queue is sealed.
+    pub(crate) async fn sealed(&self) -> Result<Option<u64>, Error> {
+        self.number(SEALED).await
+    }
+
+    /// Reads a number from the bucket.
+    pub(crate) async fn number(&self, key: &str) -> Result<Option<u64>, Error> {
+        let value = self.state.get(key).await;
+        let Some(value) = value.map_err(Error::server("read a bucket"))? else {
+            return Ok(None);
+        };
+        let invalid = || {
+            Error::new(
+                ErrorKind::Data,
+                format!("the value of {key} is not a number"),
+            )
+        };
+        number(&value).map(Some).ok_or_else(invalid)
+    }
+
+    /// Writes a number into the bucket.
+    pub(crate) async fn store(&self, key: &str, number: u64) -> Result<(), Error> {
+        let stored = self.state.put(key, Bytes::from(number.to_string())).await;
+        stored.map(drop).map_err(Error::server("write a bucket"))
+    }
+}
+
+/// Reads a number from the value of a key.
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+async fn manifest(state: &Store, name: &QueueName) -> Result<Option<Settings>, Error> {
+    let value = state.get(MANIFEST).await;
+    let Some(json) = value.map_err(Error::server("read the settings"))? else {
+        return Ok(None);
+    };
+    let settings = serde_json::from_slice(&json).map_err(|error| {
+        let message = format!("the settings of {name} are those of another version of inflight");
+        Error::new(ErrorKind::Data, message).with_source(error)
+    });
+    settings.map(Some)
+}
+
+async fn create_stream(
+    server: &Server,
+    name: &QueueName,
+    config: stream::Config,
+) -> Result<(), Error> {
+    let stream = config.name.clone();
+    let Err(error) = server.context().create_stream(config).await else {
+        return Ok(());
+    };
+    let is_other_stream = matches!(
+        error.kind(),
+        CreateStreamErrorKind::JetStream(error)
+            if [ErrorCode::STREAM_NAME_EXIST, ErrorCode::STREAM_SUBJECT_OVERLAP].contains(&error.error_code())
+    );
+    let error = match is_other_stream {
+        true => Error::new(
+            ErrorKind::Conflict,
+            format!("another stream has the name {stream} or its subjects: choose another name than {name}"),
+        )
+        .with_source(error),
+        false => Error::server("create a stream")(error),
+    };
+    Err(error)
+}
+
+/// Each index has its own subject, so a waiting job is never added twice. An acknowledged job is deleted.
+fn jobs_config(name: &QueueName, settings: &Settings) -> stream::Config {
+    stream::Config {
+        name: name.jobs(),
+        subjects: vec![name.all_jobs()],
+        retention: RetentionPolicy::WorkQueue,
+        discard: DiscardPolicy::New,
+        discard_new_per_subject: true,
+        max_messages_per_subject: 1,
+        max_bytes: settings
+            .max_bytes
+            .map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        num_replicas: settings.replicas,
+        ..stream::Config::default()
+    }
+}
+
+/// The first result of an index wins, because the server refuses a second one.
+fn results_config(name: &QueueName, settings: &Settings) -> stream::Config {
+    stream::Config {
+        name: name.results(),
+        subjects: vec![name.all_results()],
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        discard_new_per_subject: true,
+        max_messages_per_subject: 1,
+        allow_direct: true,
+        num_replicas: settings.replicas,
+        ..stream::Config::default()
+    }
+}
+
+/// The server counts the messages of each subject.
+fn failures_config(name: &QueueName, settings: &Settings) -> stream::Config {
+    stream::Config {
+        name: name.failures(),
+        subjects: vec![name.all_failures()],
+        retention: RetentionPolicy::Limits,
+        num_replicas: settings.replicas,
+        ..stream::Config::default()
+    }
+}
+
+fn state_config(name: &QueueName, settings: &Settings) -> kv::Config {
+    kv::Config {
+        bucket: name.state(),
+        history: 1,
+        num_replicas: settings.replicas,
+        ..kv::Config::default()
+    }
+}
+
+fn workers_config(name: &QueueName, settings: &Settings) -> kv::Config {
+    kv::Config {
+        bucket: name.workers(),
+        history: 1,
+        max_age: worker_ttl(settings.lease),
+        num_replicas: settings.replicas,
+        ..kv::Config::default()
+    }
+}

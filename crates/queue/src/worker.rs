@@ -1,0 +1,338 @@
+//! Takes jobs and records their results.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::message::Acker;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::error::{Error, ErrorKind};
+use crate::member::{Member, Shared, return_jobs};
+use crate::push::Refusal;
+use crate::queue::Queue;
+use crate::server::TaskGuard;
+
+/// The options of a worker.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    max_starts: u64,
+}
+
+impl WorkerOptions {
+    /// Sets how often a job may be started. A job that would be started more often is [`lost`](Job::is_lost).
+    /// Default 4.
+    pub fn max_starts(mut self, max_starts: u64) -> Self {
+        self.max_starts = max_starts;
+        self
+    }
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self { max_starts: 4 }
+    }
+}
+
+/// Takes the jobs of some partitions. When workers start or end, the partitions move.
+pub struct Worker {
+    queue: Queue,
+    name: String,
+    shared: Arc<Shared>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    /// The tasks end when the worker is dropped.
+    membership: TaskGuard,
+    _returning: TaskGuard,
+}
+
+/// A job that a worker has received. Dropping it returns it to the queue.
+pub struct Job {
+    pub(crate) index: u64,
+    pub(crate) payload: Bytes,
+    pub(crate) deliveries: u64,
+    pub(crate) attempt: u64,
+    pub(crate) max_starts: u64,
+    pub(crate) acker: Arc<Acker>,
+    pub(crate) queue: Queue,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) is_ended: bool,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job")
+            .field("index", &self.index)
+            .field("deliveries", &self.deliveries)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`Job::finish`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// The result is stored.
+    Recorded,
+    /// The job already had a result, which stays.
+    HadResult,
+}
+
+impl Queue {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server).
+    pub async fn worker(&self, options: WorkerOptions) -> Result<Worker, Error> {
+        let (sender, jobs) = mpsc::unbounded_channel();
+        let (returns, returned) = mpsc::unbounded_channel();
+        let member = Member::new(self.clone(), options.max_starts, sender, returns);
+        let (name, shared) = (member.name.clone(), member.shared.clone());
+        let joining = {
+            let member = member.clone();
+            async move { member.tell_alive().await }
+        };
+        self.server.run(joining).await?;
+        let returning = self.server.start(return_jobs(returned));
+        let membership = self.server.start(member.run());
+        Ok(Worker {
+            queue: self.clone(),
+            name,
+            shared,
+            jobs,
+            membership,
+            _returning: returning,
+        })
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// Returns the name of the worker in [`Status::workers`](crate::Status::workers): the name of the machine, the id of
+    /// the process, and a random number.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Polls for the next job.
+    pub fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Job>> {
+        self.jobs.poll_recv(cx)
+    }
+
+    /// Returns the next job. It waits until there is one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no job.
+    pub async fn next(&mut self) -> Option<Job> {
+        self.jobs.recv().await
+    }
+
+    /// Leaves the list of workers, and returns all jobs that have not ended, so that other workers take them at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server). The server then gives the jobs to other workers when their leases end.
+    pub async fn close(self) -> Result<(), Error> {
+        drop(self.membership);
+        drop(self.jobs);
+        self.shared.give_back_all().await;
+        let (queue, name) = (self.queue.clone(), self.name);
+        let leaving = async move {
+            // The answer arrives after the server has processed the messages before it.
+            let left = queue.workers.delete(&name).await;
+            left.map_err(Error::server("remove the worker from the list"))
+        };
+        self.queue.server.run(leaving).await
+    }
+}
+
+impl Job {
+    /// Returns the index of the job.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Returns the job as it was pushed.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// Prepares to do the job. Returns `None` if there is nothing to do: the job has a result, or another worker has
+    /// its partition now. Waits while the server is away, because the partition may move meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server).
+    pub async fn start(mut self) -> Result<Option<Self>, Error> {
+        self.shared.until_known_alive().await;
+        if !self.shared.start(self.index) {
+            return Ok(None);
+        }
+        let (queue, index, deliveries) = (self.queue.clone(), self.index, self.deliveries);
+        let starting = move || {
+            let queue = queue.clone();
+            async move {
+                match has_result(&queue, index).await? {
+                    true => Ok(None),
+                    false => count_start(&queue, index, deliveries).await.map(Some),
+                }
+            }
+        };
+        match self.queue.server.repeat(starting).await? {
+            Some(attempt) => {
+                self.attempt = attempt;
+                Ok(Some(self))
+            }
+            None => {
+                let acker = self.acker.clone();
+                let ending = async move { answer(&acker, AckKind::Ack).await };
+                self.end();
+                self.queue.server.run(ending).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Returns how often the job was started, this time included.
+    pub fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
+    /// Returns whether the job was started too often, because it ends its workers. Do not do it. Record that it is lost.
+    pub fn is_lost(&self) -> bool {
+        self.attempt > self.max_starts
+    }
+
+    /// Returns a name for the body of this job that no other start of the job has.
+    pub fn body_name(&self) -> String {
+        format!("{}.{}", self.index, self.deliveries)
+    }
+
+    /// Stores the result, and then ends the job. The first result of a job wins. `failure` is the kind of failure that
+    /// [`Status::failed`](crate::Status::failed) counts.
+    ///
+    /// Waits while the server is away.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](ErrorKind::Full), if the server has no space for the result, and [`Server`](ErrorKind::Server). The job
+    /// is delivered again later.
+    pub async fn finish(mut self, result: Bytes, failure: Option<&str>) -> Result<Finished, Error> {
+        let (queue, index, acker) = (self.queue.clone(), self.index, self.acker.clone());
+        let failure = failure.map(|kind| queue.name.failure(kind));
+        let recording = {
+            let queue = queue.clone();
+            move || record(queue.clone(), index, result.clone())
+        };
+        let finished = self.queue.server.repeat(recording).await?;
+        let finishing = async move {
+            if let (Finished::Recorded, Some(subject)) = (finished, failure) {
+                count_failure(&queue, subject).await;
+            }
+            // If this fails, the job is delivered again, and ends because it has a result.
+            let _ = answer(&acker, AckKind::Ack).await;
+            Ok(finished)
+        };
+        let finished = self.queue.server.run(finishing).await?;
+        self.end();
+        Ok(finished)
+    }
+
+    /// Returns the job to the queue. It is delivered again after `delay`.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server). The job is delivered again when its lease ends.
+    pub async fn retry(mut self, delay: Duration) -> Result<(), Error> {
+        let acker = self.acker.clone();
+        let returning = async move { answer(&acker, AckKind::Nak(Some(delay))).await };
+        self.end();
+        self.queue.server.run(returning).await
+    }
+
+    /// Ends the lease. Returns `false` if the job was already returned to the queue.
+    fn end(&mut self) -> bool {
+        self.is_ended = true;
+        self.shared.release(self.index)
+    }
+}
+
+impl Drop for Job {
+    /// Returns the job to the queue, unless it has ended.
+    fn drop(&mut self) {
+        if !self.is_ended && self.end() {
+            self.shared.give_back(self.acker.clone());
+        }
+    }
+}
+
+async fn has_result(queue: &Queue, index: u64) -> Result<bool, Error> {
+    use async_nats::jetstream::stream::DirectGetErrorKind;
+    let subject = queue.name.result(index);
+    match queue.results.direct_get_last_for_subject(subject).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::server("look for a result")(error)),
+    }
+}
+
+/// Counts the starts of a job, and returns the number. A job that is delivered for the first time has its first start,
+/// which needs no entry in the bucket.
+///
+/// The deliveries are no such count, because a job is also delivered again if it waited when its worker ended.
+async fn count_start(queue: &Queue, index: u64, deliveries: u64) -> Result<u64, Error> {
+    if deliveries <= 1 {
+        return Ok(1);
+    }
+    let key = format!("starts.{index}");
+    let starts = queue.number(&key).await?.unwrap_or(1) + 1;
+    queue.store(&key, starts).await?;
+    Ok(starts)
+}
+
+/// Stores a result.
+async fn record(queue: Queue, index: u64, result: Bytes) -> Result<Finished, Error> {
+    let subject = queue.name.result(index);
+    let error = match queue.server.context().publish(subject, result).await {
+        Ok(acknowledgement) => match acknowledgement.await {
+            Ok(_) => return Ok(Finished::Recorded),
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    match Refusal::of(&error) {
+        Refusal::Duplicate => Ok(Finished::HadResult),
+        Refusal::Full => {
+            let message = "the server has no space for results: raise its limits or add disk";
+            Err(Error::new(ErrorKind::Full, message).with_source(error))
+        }
+        Refusal::Other => Err(Error::server("store a result")(error)),
+    }
+}
+
+/// Adds a message to the subject of a kind of failure. The server counts the messages of a subject.
+async fn count_failure(queue: &Queue, subject: String) {
+    // A failure that is not counted is only missing in the status.
+    if let Ok(acknowledgement) = queue.server.context().publish(subject, Bytes::new()).await {
+        let _ = acknowledgement.await;
+    }
+}
+
+async fn answer(acker: &Acker, kind: AckKind) -> Result<(), Error> {
+    acker.ack_with(kind).await.map_err(|error| {
+        Error::new(
+            ErrorKind::Server,
+            "the server did not receive an acknowledgement",
+        )
+        .with_source(error)
+    })
+}
