@@ -107,6 +107,11 @@ soak-killed CELL="tokio" REQUESTS="1000000":
     cargo run --quiet --release -p inflight-conformance -- --stress $(({{REQUESTS}} / 10)) --cell {{CELL}} \
         --killed "${CARGO_TARGET_DIR:-target}/release/inflight"
 
+# Fetch a list with three workers of `inflight queue`, and kill workers and nats-server at random moments (needs `just nats`).
+queue-killed URLS="50000" KILLS="10" SERVER_KILLS="2":
+    QUEUE_URLS={{URLS}} QUEUE_KILLS={{KILLS}} QUEUE_SERVER_KILLS={{SERVER_KILLS}} \
+        cargo test --release -p inflight-cli --test program -- --nocapture --test-threads 1 workers_and_the_server
+
 # Run both soak tests with few requests, as CI does (about a minute, without the compilation).
 soak-small:
     @{{just_executable()}} soak all 20000

@@ -38,12 +38,25 @@ pub(crate) fn parse_args() -> Result<Args, CliError> {
     let explicit = match &args.command {
         args::Command::Get(get) => &get.requests.config,
         args::Command::Gather(gather) => &gather.requests.config,
+        #[cfg(feature = "queue")]
+        args::Command::Queue(queue) => match &queue.command {
+            args::QueueCommand::Work(work) => &work.requests.config,
+            _ => return Ok(args),
+        },
         _ => return Ok(args),
     };
-    let (Some(path), Some((name, given))) =
-        (explicit.clone().or_else(default_path), matches.subcommand())
-    else {
+    let Some(path) = explicit.clone().or_else(default_path) else {
         return Ok(args);
+    };
+    let (mut commands, mut given) = (Vec::new(), &matches);
+    while let Some((name, next)) = given.subcommand() {
+        commands.push(name);
+        given = next;
+    }
+    // `queue work` has the options of `gather`.
+    let name = match commands[..] {
+        [name] => name,
+        _ => "gather",
     };
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && explicit.is_none() => {
@@ -56,7 +69,7 @@ pub(crate) fn parse_args() -> Result<Args, CliError> {
         .map_err(|error| syntax_error(&path, &text, &error))?;
     let defaults = Defaults::from_table(&command, name, table);
     let defaults = defaults.map_err(|error| file_error(&path, error))?;
-    let command = defaults.apply(command, name, given);
+    let command = defaults.apply(command, &commands, given);
     let matches = command
         .try_get_matches()
         .map_err(|error| match error.kind() {
@@ -77,7 +90,7 @@ fn default_path() -> Option<PathBuf> {
 }
 
 /// The options whose values may be credentials.
-const SECRET_OPTIONS: [&str; 3] = ["--header", "--proxy", "--user"];
+const SECRET_OPTIONS: [&str; 4] = ["--header", "--proxy", "--server", "--user"];
 
 /// Returns the error for an invalid command line, without credentials. Exits if the user requested the help or the
 /// version, or if the message of clap cannot contain credentials.
@@ -204,18 +217,19 @@ impl Defaults {
         Ok(())
     }
 
-    /// Makes the values the defaults of their options. Omits values that contradict the command line.
-    fn apply(self, command: Command, name: &str, given: &ArgMatches) -> Command {
-        command.mut_subcommand(name, |command| {
-            self.0.into_iter().fold(command, |command, (key, values)| {
-                let Some(id) = find(&command, &key).map(|arg| arg.get_id().clone()) else {
-                    return command;
-                };
-                match values.is_empty() || contradicts(&command, id.as_str(), given) {
-                    true => command,
-                    false => command.mut_arg(id, |arg| arg.default_values(values)),
-                }
-            })
+    /// Makes the values the defaults of their options, in the command with these names. Omits values that contradict the command line.
+    fn apply(self, command: Command, names: &[&str], given: &ArgMatches) -> Command {
+        if let [name, names @ ..] = names {
+            return command.mut_subcommand(*name, |command| self.apply(command, names, given));
+        }
+        self.0.into_iter().fold(command, |command, (key, values)| {
+            let Some(id) = find(&command, &key).map(|arg| arg.get_id().clone()) else {
+                return command;
+            };
+            match values.is_empty() || contradicts(&command, id.as_str(), given) {
+                true => command,
+                false => command.mut_arg(id, |arg| arg.default_values(values)),
+            }
         })
     }
 }

@@ -9,7 +9,7 @@ use inflight::http::header::CONTENT_TYPE;
 use inflight::http::{HeaderMap, StatusCode, Version};
 use inflight::observe::{Event, Step};
 use inflight::url::Url;
-use inflight::{Error, ErrorKind, RequestBuilder, Response};
+use inflight::{Error, ErrorKind, RequestBuilder, Response, Retry};
 
 use crate::args::RequestArgs;
 
@@ -49,6 +49,8 @@ pub(crate) struct ExchangeStats {
     pub(crate) status: Option<StatusCode>,
     pub(crate) version: Option<Version>,
     pub(crate) content_type: Option<String>,
+    /// The pause that a transient status requires before the next request. `None` for all other statuses.
+    pub(crate) retry_after: Option<Duration>,
     pub(crate) bytes: u64,
     pub(crate) attempts: u32,
     pub(crate) redirects: u32,
@@ -65,6 +67,7 @@ impl SharedStats {
             status: None,
             version: None,
             content_type: None,
+            retry_after: None,
             bytes: 0,
             attempts: 0,
             redirects: 0,
@@ -132,6 +135,7 @@ impl SharedStats {
                 if status != StatusCode::RANGE_NOT_SATISFIABLE {
                     stats.status = Some(status);
                     stats.content_type = content_type(headers);
+                    stats.retry_after = retry_after(status, headers);
                 }
             }
             Step::Redirected { .. } => stats.lock().status = None,
@@ -175,6 +179,10 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
     Some(headers.get(CONTENT_TYPE)?.to_str().ok()?.to_owned())
 }
 
+fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    Retry::is_transient_status(status).then(|| Retry::retry_after(headers))
+}
+
 /// Reads a response chunk by chunk and applies the [`ResponseOptions`].
 pub(crate) struct ResponseReader {
     response: Response,
@@ -197,6 +205,7 @@ impl ResponseReader {
             stats.status = Some(response.status());
             stats.version = Some(response.version());
             stats.content_type = content_type(response.headers());
+            stats.retry_after = retry_after(response.status(), response.headers());
         }
         let response = if options.fail_status {
             response.error_for_status()?

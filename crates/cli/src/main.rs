@@ -1,7 +1,7 @@
 //! The `inflight` program: fetches one URL or many URLs at once, on any backend.
 //!
 //! `args` defines the command line, and `config` reads defaults from a file. Each command has a module: `get`,
-//! `gather`, `report`, `origin`, `backends`, `stalls`, `lab`, `completions` and `man`.
+//! `gather`, `report`, `queue`, `origin`, `backends`, `stalls`, `lab`, `completions` and `man`.
 //!
 //! `session` starts a backend with the options of the command line. `request` builds a request, and `exchange`
 //! sends it and reads the response, for both `get` and `gather`. `cookies` reads and writes the cookie file, and
@@ -30,6 +30,8 @@ mod origin;
 mod output;
 mod probe;
 mod progress;
+#[cfg(feature = "queue")]
+mod queue;
 mod report;
 mod request;
 mod robots;
@@ -60,6 +62,8 @@ fn run(args: Args) -> Result<ExitStatus, CliError> {
         Command::Get(get) => get::run(get),
         Command::Gather(gather) => gather::run(gather),
         Command::Report(report) => report::run(&report),
+        #[cfg(feature = "queue")]
+        Command::Queue(queue) => queue::run(queue.command),
         Command::Origin(origin) => origin::run(&origin),
         #[cfg(feature = "stalls")]
         Command::Stalls(stalls) => stalls::run(stalls),

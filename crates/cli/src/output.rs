@@ -50,6 +50,10 @@ pub(crate) struct Failure {
     pub(crate) kind: &'static str,
     pub(crate) phase: Option<&'static str>,
     pub(crate) message: String,
+    /// Whether the same request may succeed later.
+    #[serde(skip)]
+    #[cfg_attr(not(feature = "queue"), expect(dead_code, reason = "for queues"))]
+    pub(crate) is_transient: bool,
 }
 
 impl Record {
@@ -124,6 +128,7 @@ impl Failure {
             kind: kind.as_str(),
             phase: None,
             message: message.into(),
+            is_transient: false,
         }
     }
 }
@@ -141,6 +146,7 @@ impl From<&Error> for Failure {
             kind: error.kind().as_str(),
             phase: error.phase().map(|phase| phase.as_str()),
             message: with_causes(message, error),
+            is_transient: error.is_transient(),
         }
     }
 }

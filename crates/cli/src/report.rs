@@ -13,10 +13,10 @@ use crate::line_file::for_each_line;
 use crate::output::printable;
 use crate::summary::{Summary, UrlResult};
 
-/// The fields of a record that the report uses.
+/// The fields of a record that a summary uses.
 #[derive(Deserialize)]
-struct ReportedRecord {
-    index: usize,
+pub(crate) struct ReportedRecord {
+    pub(crate) index: usize,
     url: String,
     status: Option<u16>,
     bytes: u64,
@@ -24,17 +24,17 @@ struct ReportedRecord {
     elapsed_ms: f64,
     #[serde(default)]
     queued_ms: f64,
-    error: Option<ReportedError>,
+    pub(crate) error: Option<ReportedError>,
 }
 
 #[derive(Deserialize)]
-struct ReportedError {
+pub(crate) struct ReportedError {
     kind: String,
     phase: Option<String>,
 }
 
 impl ReportedRecord {
-    fn result(&self) -> UrlResult<'_> {
+    pub(crate) fn result(&self) -> UrlResult<'_> {
         let error = self.error.as_ref();
         UrlResult {
             url: &self.url,

@@ -59,6 +59,16 @@ impl RequestSettings {
         args.read_timeout.filter(|_| self.data.is_none())
     }
 
+    /// Returns the method of the request to a URL.
+    pub(crate) fn method<'a>(&'a self, own: Option<&'a OwnSettings>) -> &'a Method {
+        let default = match own.is_some_and(|own| own.body.is_some()) {
+            true => &Method::POST,
+            false => &self.default_method,
+        };
+        let method = own.and_then(|own| own.method.as_ref());
+        method.or(self.method.as_ref()).unwrap_or(default)
+    }
+
     /// Returns the request to a URL. The settings of the URL replace those of the command line.
     pub(crate) fn request(
         &self,
@@ -67,13 +77,7 @@ impl RequestSettings {
         own: Option<&OwnSettings>,
     ) -> RequestBuilder {
         let own_body = own.and_then(|own| own.body.clone());
-        let default = match own_body {
-            Some(_) => &Method::POST,
-            None => &self.default_method,
-        };
-        let method = own.and_then(|own| own.method.as_ref());
-        let method = method.or(self.method.as_ref()).unwrap_or(default);
-        let mut request = session.request(method.clone(), url);
+        let mut request = session.request(self.method(own).clone(), url);
 
         let own_headers = own.map_or(&[][..], |own| &own.headers);
         let replaced = |name: &HeaderName| own_headers.iter().any(|(own, _)| own == name);

@@ -66,6 +66,7 @@ fn disallowed(message: impl Into<String>) -> Failure {
         kind: DISALLOWED,
         phase: None,
         message: message.into(),
+        is_transient: false,
     }
 }
 

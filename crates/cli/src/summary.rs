@@ -9,6 +9,8 @@ use inflight::ErrorKind;
 use inflight::url::Url;
 use serde::Serialize;
 
+use crate::args::SummaryFormat;
+use crate::exit::{print_error, print_to_stderr};
 use crate::output::{host_of, printable};
 
 /// How many hosts a summary shows.
@@ -181,6 +183,26 @@ impl Summary {
             host.requested += 1;
             host.total_ms += result.elapsed_ms;
             host.max_ms = host.max_ms.max(result.elapsed_ms);
+        }
+    }
+
+    /// Prints the summary of a run to standard error. `skipped` is the number of URLs that an earlier run has finished,
+    /// and how many of them failed.
+    pub(crate) fn print(&self, format: SummaryFormat, elapsed: Duration, skipped: (usize, usize)) {
+        match format {
+            SummaryFormat::None => {}
+            SummaryFormat::Json => match self.json(elapsed, skipped) {
+                Ok(json) => print_to_stderr(json),
+                Err(error) => print_error(error),
+            },
+            SummaryFormat::Table => {
+                print_to_stderr(self.table(Some(elapsed)).trim_end());
+                if let (skipped @ 1.., failed) = skipped {
+                    print_to_stderr(format_args!(
+                        "skipped {skipped} URLs that an earlier run has finished, {failed} of them failed"
+                    ));
+                }
+            }
         }
     }
 

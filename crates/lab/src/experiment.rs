@@ -11,6 +11,7 @@
 use inflight_origin::Stats;
 
 use crate::worker::measure::SystemCallCounter;
+use crate::worker::nats;
 use crate::worker::{Benchmark, Failure, Metrics, WorkerConfig};
 
 /// An experiment. The runner, criterion and the report share this definition.
@@ -95,6 +96,8 @@ pub enum Requirement {
     CountingAllocator,
     /// A program that counts system calls: perf with permission to read tracepoints, or strace.
     SystemCallCounter,
+    /// nats-server, which `just nats` installs.
+    NatsServer,
 }
 
 /// When the runner starts a new worker process.
@@ -226,8 +229,11 @@ impl Experiment {
 
     /// Returns the requirement that this machine does not meet, if there is one.
     pub fn missing_requirement(&self) -> Option<String> {
-        let needs_counter = self.execution.requires == Some(Requirement::SystemCallCounter);
-        needs_counter.then(SystemCallCounter::missing).flatten()
+        match self.execution.requires? {
+            Requirement::CountingAllocator => None,
+            Requirement::SystemCallCounter => SystemCallCounter::missing(),
+            Requirement::NatsServer => nats::missing(),
+        }
     }
 
     /// Returns the metrics that a worker reports.

@@ -1,7 +1,10 @@
 //! The command line.
 
 mod gather;
+mod limits;
 mod parse;
+#[cfg(feature = "queue")]
+mod queue;
 mod requests;
 
 use std::net::SocketAddr;
@@ -15,7 +18,12 @@ use clap_complete::Shell;
 
 use crate::format::Format;
 pub(crate) use gather::{Gather, InputFormat, SummaryFormat};
+pub(crate) use limits::Limits;
 pub(crate) use parse::{HostInterval, PinnedAddress};
+#[cfg(feature = "queue")]
+pub(crate) use queue::{
+    Collect, Connection, Create, Drop, Push, Queue, QueueCommand, Status, Work,
+};
 pub(crate) use requests::RequestArgs;
 
 use parse::parse_workers;
@@ -42,6 +50,8 @@ pub(crate) enum Command {
     Get(Get),
     Gather(Gather),
     Report(JournalReport),
+    #[cfg(feature = "queue")]
+    Queue(Queue),
     Origin(Origin),
     #[cfg(feature = "stalls")]
     Stalls(Stalls),

@@ -22,32 +22,32 @@ const MAX_NEW_HOSTS: usize = 20;
 
 /// What all jobs have in common.
 #[derive(Clone)]
-pub(super) struct FetchContext {
-    pub(super) session: Session,
-    pub(super) settings: Arc<RequestSettings>,
+pub(crate) struct FetchContext {
+    pub(crate) session: Session,
+    pub(crate) settings: Arc<RequestSettings>,
     /// The limit for the total wait in the gather and in the session.
-    pub(super) queue_timeout: Option<Duration>,
-    pub(super) options: ResponseOptions,
-    pub(super) with_digest: bool,
-    pub(super) probe: bool,
-    pub(super) robots: Option<RobotsRules>,
-    pub(super) max_redirects: usize,
-    pub(super) directory: Option<OutputDirectory>,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) options: ResponseOptions,
+    pub(crate) with_digest: bool,
+    pub(crate) probe: bool,
+    pub(crate) robots: Option<RobotsRules>,
+    pub(crate) max_redirects: usize,
+    pub(crate) directory: Option<OutputDirectory>,
 }
 
 /// The job of one URL. The caller keeps clones of `stats` and `decision`, because a job that is cancelled
 /// returns nothing.
 #[derive(Clone)]
-pub(super) struct Job {
-    pub(super) index: usize,
-    pub(super) url: InputUrl,
-    pub(super) stats: SharedStats,
-    pub(super) decision: SaveDecision,
+pub(crate) struct Job {
+    pub(crate) index: usize,
+    pub(crate) url: InputUrl,
+    pub(crate) stats: SharedStats,
+    pub(crate) decision: SaveDecision,
 }
 
 impl Job {
     /// Fetches the URL. Counts, hashes and saves the body as it arrives.
-    pub(super) async fn run(self, context: FetchContext) -> Result<Fetched, Failure> {
+    pub(crate) async fn run(self, context: FetchContext) -> Result<Fetched, Failure> {
         let result = match self.check(&context) {
             Ok(()) => self.fetch_if_allowed(&context).await,
             Err(failure) => Err(failure),

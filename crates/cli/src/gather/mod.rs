@@ -1,18 +1,18 @@
 //! `inflight gather`: fetches many URLs at once and reports the result of each URL as soon as it is known.
 
 mod duplicates;
-mod fetch;
+pub(crate) mod fetch;
 mod pulled;
-mod run;
+pub(crate) mod run;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use inflight::BlockOn;
 use inflight::probe::exchanges;
+use inflight::{BlockOn, SessionBuilder};
 
-use crate::args::{self, HostInterval};
+use crate::args::{self, HostInterval, Limits, RequestArgs};
 use crate::exchange::ResponseOptions;
 use crate::exit::{CliError, ExitStatus};
 use crate::input::Input;
@@ -23,7 +23,7 @@ use crate::progress::{Progress, Unit};
 use crate::request::RequestSettings;
 use crate::robots::{RobotsClient, RobotsRules};
 use crate::save::{self, DirectoryOptions, OutputDirectory};
-use crate::session;
+use crate::session::{self, Client};
 use crate::signal::Interrupt;
 use crate::summary::Summary;
 use duplicates::Duplicates;
@@ -32,7 +32,7 @@ use pulled::{PulledUrls, check_input};
 use run::{GatherRun, HostLimits};
 
 pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
-    let args = args.with_politeness();
+    let limits = args.limits.with_politeness();
     let input = Input::open(args.urls, args.input.as_deref(), args.input_format)?;
     let settings = RequestSettings::from_args(&args.requests)?;
     if let Some(directory) = &args.output {
@@ -65,33 +65,17 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         earlier = Some(finished);
     }
     let earlier = earlier.unwrap_or_default();
-    let robots = args.robots.then(|| {
-        let agent = settings.user_agent();
-        let agent = agent.unwrap_or_else(|| session::user_agent(&args.requests));
-        RobotsRules::new(agent, args.requests.timeout)
-    });
-    let client = session::start(&args.requests, |builder| {
-        let builder = builder
-            .head_timeout(settings.head_timeout(&args.requests))
-            .max_per_host(args.per_host.map(NonZeroUsize::get));
-        let builder = match args.host_rate {
-            Some(HostInterval(interval)) => builder.max_rate_per_host(1, interval),
-            None => builder,
-        };
-        let builder = match args.probe {
+    let robots = robots_rules(&limits, &settings, &args.requests);
+    let client = start_client(
+        &args.requests,
+        &limits,
+        &settings,
+        robots.as_ref(),
+        |builder| match args.probe {
             true => builder.wrap(exchanges("client")),
             false => builder,
-        };
-        let builder = match robots.clone() {
-            Some(robots) => builder.wrap(|client| RobotsClient::new(client, robots)),
-            None => builder,
-        };
-        match args.rate.map(NonZeroU32::get) {
-            // Allows bursts, because timers have a resolution of about a millisecond.
-            Some(rate) => builder.max_rate(rate, (rate / 20).max(1)),
-            None => builder,
-        }
-    })?;
+        },
+    )?;
     let interrupt = Interrupt::listen()?;
     let loop_probe = args
         .probe
@@ -108,13 +92,8 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
         .map(|opened| (opened.directory, opened.completion))
         .unzip();
     let gather = GatherRun {
-        limit: args.limit.get(),
-        hosts: HostLimits {
-            per_host: args.per_host.map(NonZeroUsize::get),
-            interval: args.host_rate.map(|HostInterval(interval)| interval),
-            look_ahead: args.look_ahead.get(),
-            robots: robots.clone(),
-        },
+        limit: limits.limit.get(),
+        hosts: HostLimits::new(&limits, robots.clone()),
         deadline: args.deadline,
         fail_fast: args.fail_fast,
         printer: Printer::stdout(args.requests.format, args.digest),
@@ -154,4 +133,45 @@ pub(crate) fn run(args: args::Gather) -> Result<ExitStatus, CliError> {
     // Also after an error, because the cookies may be those of a login.
     let saved = client.save_cookies();
     status.and_then(|status| saved.map(|()| status))
+}
+
+/// Returns the rules of `--robots`.
+pub(crate) fn robots_rules(
+    limits: &Limits,
+    settings: &RequestSettings,
+    requests: &RequestArgs,
+) -> Option<RobotsRules> {
+    limits.robots.then(|| {
+        let agent = settings.user_agent();
+        let agent = agent.unwrap_or_else(|| session::user_agent(requests));
+        RobotsRules::new(agent, requests.timeout)
+    })
+}
+
+/// Starts a backend and builds a session with the limits. `wrap` wraps the client before the rules of `--robots` do.
+pub(crate) fn start_client(
+    requests: &RequestArgs,
+    limits: &Limits,
+    settings: &RequestSettings,
+    robots: Option<&RobotsRules>,
+    wrap: impl FnOnce(SessionBuilder) -> SessionBuilder,
+) -> Result<Client, CliError> {
+    session::start(requests, |builder| {
+        let builder = builder
+            .head_timeout(settings.head_timeout(requests))
+            .max_per_host(limits.per_host.map(NonZeroUsize::get));
+        let builder = match limits.host_rate {
+            Some(HostInterval(interval)) => builder.max_rate_per_host(1, interval),
+            None => builder,
+        };
+        let builder = match robots.cloned() {
+            Some(robots) => wrap(builder).wrap(|client| RobotsClient::new(client, robots)),
+            None => wrap(builder),
+        };
+        match limits.rate.map(NonZeroU32::get) {
+            // Allows bursts, because timers have a resolution of about a millisecond.
+            Some(rate) => builder.max_rate(rate, (rate / 20).max(1)),
+            None => builder,
+        }
+    })
 }

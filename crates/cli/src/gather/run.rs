@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,9 +21,9 @@ use inflight::{ErrorKind, JobError, JobErrorKind, gather_stream};
 
 use super::fetch::{FetchContext, Job};
 use super::pulled::PulledUrls;
-use crate::args::SummaryFormat;
+use crate::args::{HostInterval, Limits, SummaryFormat};
 use crate::exchange::SharedStats;
-use crate::exit::{CliError, ExitStatus, print_error, print_to_stderr};
+use crate::exit::{CliError, ExitStatus, print_error};
 use crate::input::InputUrl;
 use crate::journal::Journal;
 use crate::output::{Failure, Fetched, Printer, Record, WholeLines, host_of, json_line};
@@ -71,17 +72,26 @@ impl StopReason {
 }
 
 /// The limits for each host.
-pub(super) struct HostLimits {
-    pub(super) per_host: Option<usize>,
+pub(crate) struct HostLimits {
+    per_host: Option<usize>,
     /// The shortest time between the starts of two requests.
-    pub(super) interval: Option<Duration>,
-    pub(super) look_ahead: usize,
-    pub(super) robots: Option<RobotsRules>,
+    interval: Option<Duration>,
+    look_ahead: usize,
+    robots: Option<RobotsRules>,
 }
 
 impl HostLimits {
+    pub(crate) fn new(limits: &Limits, robots: Option<RobotsRules>) -> Self {
+        Self {
+            per_host: limits.per_host.map(NonZeroUsize::get),
+            interval: limits.host_rate.map(|HostInterval(interval)| interval),
+            look_ahead: limits.look_ahead.get(),
+            robots,
+        }
+    }
+
     /// Sets the limits of the gather, so that jobs that wait for their host do not count towards `--limit`.
-    fn apply<S, F>(
+    pub(crate) fn apply<S, F>(
         &self,
         gather: Gather<S>,
         runtime: &Arc<dyn Runtime>,
@@ -109,7 +119,7 @@ impl HostLimits {
 }
 
 /// The scheme, host and port of a URL. `None` if the URL is invalid, so that its job fails.
-type Host = Option<Rc<str>>;
+pub(crate) type Host = Option<Rc<str>>;
 
 /// Returns the limits of a host because of `--robots`. While the rules are unknown, only one job of the host runs.
 /// This job fetches the rules.
@@ -205,21 +215,8 @@ impl GatherRun {
     fn print_summary(&self, elapsed: Duration) {
         let skipped = self.pulled.skipped.get();
         let failed = self.pulled.skipped_failures.get();
-        match self.summary_format {
-            SummaryFormat::None => {}
-            SummaryFormat::Json => match self.summary.json(elapsed, (skipped, failed)) {
-                Ok(json) => print_to_stderr(json),
-                Err(error) => print_error(error),
-            },
-            SummaryFormat::Table => {
-                print_to_stderr(self.summary.table(Some(elapsed)).trim_end());
-                if skipped > 0 {
-                    print_to_stderr(format_args!(
-                        "skipped {skipped} URLs that an earlier run has finished, {failed} of them failed"
-                    ));
-                }
-            }
-        }
+        self.summary
+            .print(self.summary_format, elapsed, (skipped, failed));
     }
 
     /// Fetches URLs until the input ends or the run is stopped, and reports every URL. Returns why the
@@ -278,7 +275,7 @@ impl GatherRun {
             Poll::Ready(polled.map(|(index, url)| {
                 let entry = UnfinishedUrl {
                     index,
-                    host: host(&url),
+                    host: host(&url.text),
                     url: url.clone(),
                     stats: SharedStats::start(),
                     decision: SaveDecision::default(),
@@ -478,8 +475,8 @@ impl UnfinishedUrl {
     }
 }
 
-fn host(url: &InputUrl) -> Host {
-    let url = Url::parse(&url.text).ok()?;
+pub(crate) fn host(url: &str) -> Host {
+    let url = Url::parse(url).ok()?;
     Some(host_of(&url).into())
 }
 

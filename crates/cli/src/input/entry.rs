@@ -39,7 +39,7 @@ pub(crate) struct OwnSettings {
 }
 
 impl InputFault {
-    pub(super) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),

@@ -20,6 +20,8 @@ use futures_util::Stream;
 
 use crate::args::InputFormat;
 use crate::exit::CliError;
+#[cfg(feature = "queue")]
+pub(crate) use entry::InputFault;
 pub(crate) use entry::{InputUrl, OwnSettings};
 
 /// The maximum number of URLs that are read ahead. It is large enough to hide the latency of a disk.

@@ -129,6 +129,11 @@ impl SaveDecision {
 }
 
 impl OutputDirectory {
+    #[cfg(feature = "queue")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
     /// Creates the directory if it does not exist, checks that it is writable, and deletes the temporary files
     /// of runs that were killed.
     pub(crate) fn open(

@@ -29,6 +29,8 @@ mod output;
 mod policy;
 mod program;
 mod proxy;
+#[cfg(all(unix, feature = "queue"))]
+mod queue;
 mod readme;
 mod requests;
 mod resume;

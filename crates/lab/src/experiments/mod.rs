@@ -10,6 +10,7 @@ mod large;
 mod lookup;
 mod offload;
 mod overhead;
+mod queue;
 mod rate;
 mod sequential;
 mod session;
@@ -47,6 +48,7 @@ static ALL: &[Experiment] = &[
     session::EXPERIMENT,
     cancel::EXPERIMENT,
     large::EXPERIMENT,
+    queue::EXPERIMENT,
 ];
 
 /// Returns all experiments.

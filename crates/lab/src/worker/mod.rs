@@ -14,6 +14,7 @@
 pub(crate) mod fetch;
 pub(crate) mod heartbeat;
 pub(crate) mod measure;
+pub(crate) mod nats;
 pub(crate) mod open_loop;
 pub(crate) mod pages;
 pub(crate) mod raw_http1;
