@@ -16,7 +16,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         unit: "",
     }),
     metrics: &[Metric::new("wall", "time until the last page", "ms")
-        .with_limit("the page's delay", |_| DELAY_MS as f64)],
+        .with_limit("the delay", |_| DELAY_MS as f64)],
     verification: "every page, byte for byte",
     programs: || owned_names(&["tokio/ureq", "smol/ureq", "async-std/ureq", "threads/ureq"]),
     plan: |effort| match effort {
