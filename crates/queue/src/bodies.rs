@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use async_nats::jetstream::object_store::{self, InfoErrorKind, ObjectInfo, ObjectStore};
-use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
+use async_nats::jetstream::stream::Stream;
 use base64::prelude::{BASE64_URL_SAFE, Engine};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -12,7 +12,6 @@ use tokio::io::AsyncWriteExt;
 
 use crate::error::{Error, ErrorKind};
 use crate::queue::Queue;
-use crate::server::RETRY;
 
 /// Stores and reads bodies. Clones share the connection.
 ///
@@ -70,13 +69,16 @@ impl Bodies {
     /// [`File`](ErrorKind::File) if the file cannot be read, and [`Server`](ErrorKind::Server).
     pub async fn store(&self, name: &str, file: &Path) -> Result<(), Error> {
         let (store, name, path) = (self.store.clone(), name.to_owned(), file.to_owned());
-        let storing = async move {
-            let file = File::open(&path).await;
-            let mut file = file.map_err(Error::file("read", &path))?;
-            let stored = store.put(&*name, &mut file).await;
-            stored.map(drop).map_err(Error::server("store a body"))
+        let storing = move || {
+            let (store, name, path) = (store.clone(), name.clone(), path.clone());
+            async move {
+                let file = File::open(&path).await;
+                let mut file = file.map_err(Error::file("read", &path))?;
+                let stored = store.put(&*name, &mut file).await;
+                stored.map(drop).map_err(Error::server("store a body"))
+            }
         };
-        self.queue.server.run(storing).await
+        self.queue.server.repeat(storing).await
     }
 
     /// Writes a body to a new file, which is complete when this function returns. It replaces an existing file.
@@ -88,22 +90,27 @@ impl Bodies {
     /// be incomplete.
     pub async fn read(&self, name: &str, file: &Path) -> Result<(), Error> {
         let (bodies, name, path) = (self.clone(), name.to_owned(), file.to_owned());
-        let reading = async move {
-            let info = bodies.store.info(&name).await;
-            let info = info.map_err(|error| match error.kind() {
-                InfoErrorKind::NotFound => {
-                    let message = format!("there is no body {name}");
-                    Error::new(ErrorKind::NotFound, message).with_source(error)
-                }
-                _ => Error::server("describe a body")(error),
-            })?;
-            let created = File::create(&path).await;
-            let mut file = created.map_err(Error::file("write", &path))?;
-            bodies.copy(&info, &mut file, &path).await?;
-            let synced = file.sync_all().await;
-            synced.map_err(Error::file("write", &path))
+        let reading = move || {
+            let (bodies, name, path) = (bodies.clone(), name.clone(), path.clone());
+            async move { bodies.read_once(&name, &path).await }
         };
-        self.queue.server.run(reading).await
+        self.queue.server.repeat(reading).await
+    }
+
+    async fn read_once(&self, name: &str, path: &Path) -> Result<(), Error> {
+        let info = self.store.info(name).await;
+        let info = info.map_err(|error| match error.kind() {
+            InfoErrorKind::NotFound => {
+                let message = format!("there is no body {name}");
+                Error::new(ErrorKind::NotFound, message).with_source(error)
+            }
+            _ => Error::server("describe a body")(error),
+        })?;
+        let created = File::create(path).await;
+        let mut file = created.map_err(Error::file("write", path))?;
+        self.copy(&info, &mut file, path).await?;
+        let synced = file.sync_all().await;
+        synced.map_err(Error::file("write", path))
     }
 
     /// Copies the parts of a body. `ObjectStore::get` would create a consumer for each body, which the server removes
@@ -128,17 +135,10 @@ impl Bodies {
         }
     }
 
-    /// Returns the first part with at least this sequence number, and its own number. Waits while the server is away.
+    /// Returns the first part with at least this sequence number, and its own number.
     async fn part(&self, subject: &str, from: Option<u64>) -> Result<(u64, Bytes), Error> {
-        loop {
-            let got = self.parts.direct_get_next_for_subject(subject, from).await;
-            match got {
-                Ok(message) => return Ok((message.sequence, message.payload)),
-                Err(error) if error.kind() == DirectGetErrorKind::TimedOut => {
-                    tokio::time::sleep(RETRY).await;
-                }
-                Err(error) => return Err(Error::server("deliver a body")(error)),
-            }
-        }
+        let got = self.parts.direct_get_next_for_subject(subject, from).await;
+        let message = got.map_err(Error::server("deliver a body"))?;
+        Ok((message.sequence, message.payload))
     }
 }

@@ -228,7 +228,13 @@ fn kill_workers_and_server(extra: &[&str]) -> Option<(Vec<Value>, tempfile::Temp
     let mut random = fastrand::Rng::new();
     for section in 1..sections {
         let at = urls * section / sections + random.u64(..urls / sections / 2);
-        let seen = wait_long(|| Some(requests()).filter(|requests| *requests >= at));
+        let seen = wait_long(|| {
+            for worker in &mut running {
+                let ended = worker.try_wait().unwrap();
+                assert!(ended.is_none(), "a worker ended before the list: {ended:?}");
+            }
+            Some(requests()).filter(|requests| *requests >= at)
+        });
         if section % (sections / server_kills) == 0 {
             nats.restart();
         } else {
