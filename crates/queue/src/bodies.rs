@@ -15,7 +15,7 @@ use crate::queue::Queue;
 
 /// Stores and reads bodies. Clones share the connection.
 ///
-/// The server stores a body in parts of 128 KiB. All bodies of a queue are deleted with the queue.
+/// The server stores a body in parts of 128 KiB. [`Queue::delete`] also deletes the bodies of the queue.
 #[derive(Clone)]
 pub struct Bodies {
     queue: Queue,
@@ -62,7 +62,7 @@ impl Queue {
 }
 
 impl Bodies {
-    /// Stores the contents of a file. A name must be used only once ([`Job::body_name`](crate::Job::body_name)).
+    /// Stores the contents of a file. Use each name only once ([`Job::body_name`](crate::Job::body_name)).
     ///
     /// # Errors
     ///
@@ -81,13 +81,13 @@ impl Bodies {
         self.queue.server.repeat(storing).await
     }
 
-    /// Writes a body to a new file, which is complete when this function returns. It replaces an existing file.
+    /// Writes a body to a file, and replaces an existing file. The file is complete when this function succeeds.
     ///
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) if there is no such body, [`File`](ErrorKind::File) if the file cannot be
-    /// written, [`Data`](ErrorKind::Data) if the body is damaged, and [`Server`](ErrorKind::Server). The file may then
-    /// be incomplete.
+    /// written, [`Data`](ErrorKind::Data) if the body is damaged, and [`Server`](ErrorKind::Server). After an error,
+    /// the file may be incomplete.
     pub async fn read(&self, name: &str, file: &Path) -> Result<(), Error> {
         let (bodies, name, path) = (self.clone(), name.to_owned(), file.to_owned());
         let reading = move || {
@@ -113,8 +113,8 @@ impl Bodies {
         synced.map_err(Error::file("write", path))
     }
 
-    /// Copies the parts of a body. `ObjectStore::get` would create a consumer for each body, which the server removes
-    /// only minutes later, and the number of consumers is limited.
+    /// Copies the parts of a body. `ObjectStore::get` would create a consumer for each body. The server limits the
+    /// number of consumers, and removes each of these consumers only minutes later.
     async fn copy(&self, info: &ObjectInfo, file: &mut File, path: &Path) -> Result<(), Error> {
         let subject = format!("$O.{}.C.{}", info.bucket, info.nuid);
         let (mut sequence, mut digest) = (None, Sha256::new());
@@ -135,7 +135,7 @@ impl Bodies {
         }
     }
 
-    /// Returns the first part with at least this sequence number, and its own number.
+    /// Returns the sequence number and the payload of the first part whose number is at least `from`.
     async fn part(&self, subject: &str, from: Option<u64>) -> Result<(u64, Bytes), Error> {
         let got = self.parts.direct_get_next_for_subject(subject, from).await;
         let message = got.map_err(Error::server("deliver a body"))?;

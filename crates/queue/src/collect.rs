@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::names::index_of;
 use crate::queue::Queue;
 
-/// The consumer of all collectors, so that one continues where another one ended.
+/// The consumer that all collectors share, so that a collector continues where another one ended.
 const CONSUMER: &str = "collect";
 /// The most results of a batch.
 const BATCH: usize = 1000;
@@ -32,7 +32,7 @@ pub enum CollectFrom {
     Copy,
 }
 
-/// Reads the results, in any order. A result that was not acknowledged is returned again later.
+/// Reads the results, in any order. If a result is not acknowledged, a collector returns it again later.
 #[derive(Debug)]
 pub struct Collector {
     queue: Queue,
@@ -105,8 +105,8 @@ async fn consumer(queue: &Queue, from: CollectFrom) -> Result<PullConsumer, Cons
 }
 
 impl Collector {
-    /// Returns the next results, which may be none if there are none at the moment. Returns `None` if all results have
-    /// been read and acknowledged, and the queue is complete.
+    /// Returns the next results. The batch is empty if there are none at the moment. Returns `None` if the queue is
+    /// complete, and all results have been read and acknowledged.
     ///
     /// # Errors
     ///
@@ -161,11 +161,11 @@ async fn is_all_read(queue: &Queue, consumer: &PullConsumer) -> Result<bool, Err
 }
 
 impl ResultBatch {
-    /// Tells the server that the results are stored elsewhere. They are not returned again.
+    /// Acknowledges the results, so that no collector returns them again. Store the results before you call this.
     ///
     /// # Errors
     ///
-    /// [`Server`](crate::ErrorKind::Server). Some results are then returned again.
+    /// [`Server`](crate::ErrorKind::Server). Collectors may then return some results again.
     pub async fn acknowledge(self) -> Result<(), Error> {
         let ackers = match self.is_copy {
             true => Vec::new(),

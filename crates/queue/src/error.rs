@@ -28,11 +28,11 @@ pub enum ErrorKind {
     Server,
     /// A file cannot be read or written.
     File,
-    /// A message of the queue is not valid, because another program wrote it.
+    /// A message of the queue is not valid, for example because another program wrote it, or a body is damaged.
     Data,
 }
 
-/// An error of a queue. Its message names the remedy.
+/// An error of a queue. If there is a remedy, the message names it.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,

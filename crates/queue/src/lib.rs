@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 //!
-//! Chapter [15](../../tutorial/ch15.html) of the book teaches its use.
+//! Chapter [15](../../tutorial/ch15.html) of the book explains how to use this crate.
 //!
 //! Jobs and results are bytes, which this crate does not interpret. In reading order:
 //!
@@ -14,7 +14,7 @@
 //! - `collect` reads the results.
 //! - `status` counts jobs, results and workers.
 //!
-//! NATS runs on a tokio runtime of its own with one thread. Any executor can poll the futures of this crate.
+//! The NATS client runs on its own tokio runtime with one thread. Any executor can poll the futures of this crate.
 
 mod bodies;
 mod collect;

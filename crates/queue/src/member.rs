@@ -22,14 +22,14 @@ use crate::worker::Job;
 
 /// The group of the workers of a partition. The server delivers to one client of the group.
 const GROUP: &str = "workers";
-/// The most jobs of a partition that a worker holds at once. They hide the round trip to the server.
+/// The most jobs of a partition that a worker holds at once. Waiting jobs hide the round trip to the server.
 const MAX_HELD_PER_PARTITION: u32 = 128;
 
 /// The times that follow from the lease of a queue.
 #[derive(Clone, Copy)]
 struct Timing {
     lease: Duration,
-    /// How often a worker tells that it is alive.
+    /// How often a worker reports that it is alive.
     heartbeat: Duration,
     /// How long a pull request waits for jobs.
     pull: Duration,
@@ -63,11 +63,11 @@ pub(crate) struct Shared {
 /// A message to the task that returns jobs.
 pub(crate) enum Return {
     Job(Arc<Acker>),
-    /// Tells that the jobs before it were returned.
+    /// Reports that the jobs before this message were returned.
     Marker(oneshot::Sender<()>),
 }
 
-/// Returns jobs to the queue. A job can be dropped where nothing can wait, so this task does it.
+/// Returns jobs to the queue. `Drop` cannot wait for the server, so this task does.
 pub(crate) async fn return_jobs(mut returns: mpsc::UnboundedReceiver<Return>) {
     while let Some(message) = returns.recv().await {
         match message {
@@ -114,7 +114,7 @@ impl Shared {
         let _ = self.returns.send(Return::Job(acker));
     }
 
-    /// Returns jobs to the queue soon.
+    /// Returns the jobs for which `is_returned` is true to the queue soon.
     fn give_back_if(&self, is_returned: impl Fn(&HeldJob) -> bool) {
         let mut held = self.held();
         for (_, job) in held.extract_if(|_, job| is_returned(job)) {
@@ -131,13 +131,13 @@ impl Shared {
         let _ = done.await;
     }
 
-    /// Removes a job. Returns `false` if it was taken from its holder.
+    /// Removes a job. Returns `false` if the worker has already returned the job to the queue.
     pub(crate) fn release(&self, index: u64) -> bool {
         self.held().remove(&index).is_some()
     }
 
-    /// Marks a job as started. Returns `false` if it was taken from its holder, or if another worker has its
-    /// partition.
+    /// Marks a job as started. Returns `false` if the worker has already returned the job to the queue, or if another
+    /// worker has the partition.
     pub(crate) fn start(&self, index: u64) -> bool {
         let owned = self.membership.borrow().partitions.clone();
         match self.held().get_mut(&index) {
@@ -149,13 +149,13 @@ impl Shared {
         }
     }
 
-    /// Returns the number of jobs that have started and not ended.
+    /// Returns the number of jobs that have started but not ended.
     fn started(&self) -> usize {
         let held = self.held();
         held.values().filter(|job| job.is_started).count()
     }
 
-    /// Waits until the worker is in the list of workers as far as it knows.
+    /// Waits while the entry of this worker in the list of workers may have expired.
     pub(crate) async fn until_known_alive(&self) {
         let mut changes = self.membership.subscribe();
         let is_alive = |membership: &Membership| Instant::now() < membership.alive_until;
@@ -258,12 +258,12 @@ impl Member {
         }
     }
 
-    /// Returns the jobs of a partition that have not started, and tells the server to deliver to its next worker at
-    /// once.
+    /// Returns the jobs of a partition that have not started, and lets the server deliver to the next worker of the
+    /// partition at once.
     async fn release_partition(&self, partition: u32) {
         let is_waiting = |job: &HeldJob| job.partition == partition && !job.is_started;
         self.shared.give_back_if(is_waiting);
-        // Without it, the server waits for `Timing::pin`.
+        // Without this call, the server waits for `Timing::pin`.
         let consumer = consumer_name(partition);
         let _ = self.queue.jobs.unpin_consumer(&consumer, GROUP).await;
     }

@@ -63,7 +63,7 @@ impl QueueName {
         format!("inflight_{self}_bodies")
     }
 
-    /// The bucket with the manifest and the progress of the push.
+    /// The bucket of the settings, the progress of the push, the sealed total and the starts of redelivered jobs.
     pub(crate) fn state(&self) -> String {
         format!("inflight_{self}_state")
     }

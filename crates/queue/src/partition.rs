@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 /// Returns the partition of a host, such as `https://example.com:443`. All jobs of a host are in one partition, so one
-/// worker at a time fetches from it.
+/// worker at a time does the jobs of a host.
 pub(crate) fn partition_of(host: &str, partitions: u32) -> u32 {
     (hash(&[host.as_bytes()]) % u64::from(partitions)) as u32
 }

@@ -21,8 +21,8 @@ const STORED_EVERY: u64 = 10_000;
 
 /// Adds the jobs of a list to a queue, in the order of their indexes.
 ///
-/// To continue a push that was killed, push the same list from its start. The jobs that are stored are not sent again,
-/// except for some of the last ones. A worker ends a job that has a result without doing it.
+/// To continue a push that was killed, push the same list from its start. The pusher does not send stored jobs again,
+/// except for some of the last ones. If such a job has a result, a worker ends the job without doing it.
 #[derive(Debug)]
 pub struct Pusher {
     queue: Queue,
@@ -35,9 +35,9 @@ pub struct Pusher {
     /// The acknowledgements, in the order of the indexes, each with the digest of the jobs up to this one.
     unacknowledged: FuturesOrdered<JoinHandle<Result<Pushed, Error>>>,
     acknowledged: u64,
-    /// The last acknowledged job, if the bucket does not have it.
+    /// The progress after the last acknowledged job, if the bucket does not contain it yet.
     latest: Option<Pushed>,
-    /// Up to which job the bucket says that the jobs are stored.
+    /// The number of jobs that are stored according to the bucket.
     stored: u64,
 }
 
@@ -46,7 +46,7 @@ pub struct Pusher {
 pub(crate) struct Pushed {
     /// The jobs before this index are stored.
     index: u64,
-    /// The digest of these jobs, so that another list is noticed.
+    /// The digest of these jobs, which detects another list.
     digest: String,
 }
 
@@ -90,7 +90,7 @@ impl Queue {
 }
 
 impl Pusher {
-    /// Returns the number of jobs that earlier pushes have stored.
+    /// Returns how many jobs this push skips, because earlier pushes have stored them.
     pub fn resumed_at(&self) -> u64 {
         self.earlier.index
     }
@@ -105,7 +105,7 @@ impl Pusher {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) if an earlier push had other jobs or sealed the queue, and
+    /// [`Conflict`](ErrorKind::Conflict) if an earlier push had other jobs, or sealed the queue with fewer jobs, and
     /// [`Server`](ErrorKind::Server) if the server refuses a job.
     pub async fn push(&mut self, host: &str, job: Bytes) -> Result<(), Error> {
         while self.unacknowledged.len() >= WINDOW {
@@ -142,12 +142,12 @@ impl Pusher {
         Ok(())
     }
 
-    /// Waits until all jobs are stored, and returns their number. With `seal`, no more jobs can be added, and the queue
-    /// is complete when it has as many results.
+    /// Waits until all jobs are stored, and returns their number. With `seal`, nobody can add more jobs, and the queue
+    /// is complete when it has as many results as jobs.
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) if an earlier push had more jobs, and the queue is to be sealed, and
+    /// [`Conflict`](ErrorKind::Conflict) if `seal` is true and an earlier push had more jobs, and
     /// [`Server`](ErrorKind::Server).
     pub async fn finish(mut self, seal: bool) -> Result<u64, Error> {
         while !self.unacknowledged.is_empty() {
@@ -213,7 +213,7 @@ impl Pusher {
     }
 }
 
-/// Publishes a job, and again while the stream is full. A job that is already stored is not an error.
+/// Publishes a job, and repeats this while the stream is full. A job that is already stored is not an error.
 async fn publish(queue: Queue, subject: String, job: Bytes) -> Result<(), Error> {
     loop {
         let publishing = {

@@ -13,17 +13,17 @@ use crate::error::{Error, ErrorKind};
 use crate::names::QueueName;
 use crate::server::Server;
 
-/// The key of the settings. It is written last, so a queue that has it is complete.
+/// The key of the settings. `create` writes it last, so a queue with this key has all its streams and buckets.
 const MANIFEST: &str = "manifest";
-/// The key of the index of the first job that may not be stored.
+/// The key of the progress of the push.
 pub(crate) const PUSHED: &str = "pushed";
-/// The key of the number of jobs, once no more are added.
+/// The key of the number of jobs of a sealed queue.
 pub(crate) const SEALED: &str = "sealed";
 
 /// The shortest lease, because a worker must be able to extend it a few times.
 const MIN_LEASE: Duration = Duration::from_secs(2);
 
-/// How long a worker is in the list of workers after its last sign of life.
+/// How long a worker stays in the list of workers after its last heartbeat.
 pub(crate) fn worker_ttl(lease: Duration) -> Duration {
     lease / 3
 }
@@ -38,7 +38,7 @@ pub struct Settings {
     pub replicas: usize,
     /// The most bytes that the waiting jobs may take, or `None` for no limit. If the stream is full, a push waits.
     pub max_bytes: Option<u64>,
-    /// How long a job belongs to a worker without a sign of life. At least 2 s. Default 30 s.
+    /// How long a job belongs to a worker that does not extend its lease. At least 2 s. Default 30 s.
     ///
     /// If a worker is killed, other workers take over its partitions and its jobs after at most one and a half times
     /// this time.
@@ -119,7 +119,7 @@ impl Queue {
             .await
             .map_err(Error::server("open a bucket"))?;
         let json = serde_json::to_vec(&settings).map_err(Error::server("store the settings"))?;
-        // Another process may have created the queue meanwhile. `open` reads what it has stored.
+        // Another process may have created the queue meanwhile. `open` reads the settings that are stored.
         let _ = state.create(MANIFEST, Bytes::from(json)).await;
         let queue = Self::open(server, name).await?;
         match queue.settings == settings {

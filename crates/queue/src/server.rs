@@ -15,11 +15,11 @@ use crate::error::{Error, ErrorKind};
 use crate::names::QueueName;
 use crate::queue::{Queue, Settings};
 
-/// How long a request to the server may take. A request is lost if the server is killed, so a repeated request must not
-/// wait long for the first one.
+/// How long a request to the server may take. If the server is killed, the request gets no response, and is repeated
+/// after this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an operation is repeated although there is a connection.
+/// How long an operation that fails is repeated while there is a connection.
 const STARTUP: Duration = Duration::from_secs(20);
 
 /// The pause before an operation is repeated.
@@ -97,8 +97,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`InvalidSettings`](ErrorKind::InvalidSettings), [`Conflict`](ErrorKind::Conflict) if a queue with other settings
-    /// or another stream has this name, and [`Server`](ErrorKind::Server).
+    /// [`InvalidSettings`](ErrorKind::InvalidSettings), [`Conflict`](ErrorKind::Conflict) if a queue with other
+    /// settings or another stream has this name, and [`Server`](ErrorKind::Server).
     pub async fn create(&self, name: &QueueName, settings: Settings) -> Result<Queue, Error> {
         let (server, name) = (self.clone(), name.clone());
         self.run(Queue::create(server, name, settings)).await
@@ -128,10 +128,10 @@ impl Server {
         run(&self.handle, future)
     }
 
-    /// Runs an operation on the runtime of NATS, and again while the server is away.
+    /// Runs an operation on the runtime of NATS, and repeats it while the server is away.
     ///
-    /// Without a connection, it is repeated for ever. With one, it is repeated for [`STARTUP`], because a server that
-    /// has just started does not have its streams yet.
+    /// Without a connection, this repeats the operation for ever. With a connection, it repeats the operation for
+    /// [`STARTUP`], because a server that has just started does not have its streams yet.
     pub(crate) fn repeat<T, F, O>(
         &self,
         mut operation: O,

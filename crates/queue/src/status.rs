@@ -1,4 +1,4 @@
-//! How far a queue is.
+//! The progress of a queue.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,23 @@ use crate::queue::{Queue, number};
 /// Over how many results the rate is measured.
 const RATE_RESULTS: u64 = 1000;
 
-/// How far a queue is.
+/// The progress of a queue.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Status {
-    /// The number of jobs, if no more are added.
+    /// The number of jobs, if the queue is sealed.
     pub total: Option<u64>,
-    /// The number of jobs without a result.
+    /// The number of jobs that have been pushed and not ended.
     pub remaining: u64,
-    /// The number of jobs that workers have started and not ended. It is as old as the last sign of life of each worker.
+    /// The number of jobs that workers have started but not ended. Each worker reports its number at each heartbeat.
     pub in_flight: u64,
     /// The number of results.
     pub done: u64,
-    /// The number of failures by their kind. If a worker is killed, a failure can be missing here that has a result.
+    /// The number of failures by their kind. A failure is missing here if its worker was killed after it stored the
+    /// result and before it counted the failure.
     pub failed: BTreeMap<String, u64>,
-    /// How many results were stored per second, over the last 1,000 results. `None` without a worker, or with less than
-    /// two results.
+    /// How many results were stored per second, over the last 1,000 results. `None` without a worker, or with fewer
+    /// than two results.
     pub rate: Option<f64>,
     /// The running workers.
     pub workers: Vec<WorkerStatus>,
@@ -41,7 +42,7 @@ pub struct WorkerStatus {
     pub name: String,
     /// How many partitions it has.
     pub partitions: usize,
-    /// The number of jobs that it has started and not ended.
+    /// The number of jobs that it has started but not ended.
     pub in_flight: u64,
 }
 
@@ -49,7 +50,7 @@ pub struct WorkerStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// The number of jobs, if no more are added.
+    /// The number of jobs, if the queue is sealed.
     pub total: Option<u64>,
     /// The number of results.
     pub done: u64,
@@ -93,7 +94,8 @@ impl Queue {
         Ok(Progress { total, done })
     }
 
-    /// Asks the server how far the queue is. The numbers are not from one moment.
+    /// Asks the server for the progress of the queue. The server returns the numbers one after another, so they can
+    /// differ by a few jobs.
     ///
     /// # Errors
     ///

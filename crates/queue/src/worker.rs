@@ -116,8 +116,8 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// Returns the name of the worker in [`Status::workers`](crate::Status::workers): the name of the machine, the id of
-    /// the process, and a random number.
+    /// Returns the name of the worker in [`Status::workers`](crate::Status::workers): the name of the machine, the id
+    /// of the process, and a random number.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -127,7 +127,7 @@ impl Worker {
         self.jobs.poll_recv(cx)
     }
 
-    /// Returns the next job. It waits until there is one.
+    /// Waits for the next job, and returns it.
     ///
     /// # Cancel safety
     ///
@@ -167,7 +167,7 @@ impl Job {
     }
 
     /// Prepares to do the job. Returns `None` if there is nothing to do: the job has a result, or another worker has
-    /// its partition now. Waits while the server is away, because the partition may move meanwhile.
+    /// its partition now. While the server is away, this function waits, because the partition may move meanwhile.
     ///
     /// # Errors
     ///
@@ -202,17 +202,19 @@ impl Job {
         }
     }
 
-    /// Returns how often the job was started, this time included.
+    /// Returns how often the job was started, this time included. The first delivery counts as a start, even if no
+    /// worker started the job then.
     pub fn attempt(&self) -> u64 {
         self.attempt
     }
 
-    /// Returns whether the job was started too often, because it ends its workers. Do not do it. Record that it is lost.
+    /// Returns whether the job was started more often than [`WorkerOptions::max_starts`] allows, for example because it
+    /// ends its workers. Do not do a lost job. Call [`finish`](Self::finish) with a result that reports the loss.
     pub fn is_lost(&self) -> bool {
         self.attempt > self.max_starts
     }
 
-    /// Returns a name for the body of this job that no other start of the job has.
+    /// Returns a name for the body of this job. Each delivery of the job has another name.
     pub fn body_name(&self) -> String {
         format!("{}.{}", self.index, self.deliveries)
     }
@@ -224,8 +226,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`Full`](ErrorKind::Full), if the server has no space for the result, and [`Server`](ErrorKind::Server). The job
-    /// is delivered again later.
+    /// [`Full`](ErrorKind::Full), if the server has no space for the result, and [`Server`](ErrorKind::Server). After
+    /// an error, the server delivers the job again later.
     pub async fn finish(mut self, result: Bytes, failure: Option<&str>) -> Result<Finished, Error> {
         let (queue, index, acker) = (self.queue.clone(), self.index, self.acker.clone());
         let failure = failure.map(|kind| queue.name.failure(kind));
@@ -247,11 +249,11 @@ impl Job {
         Ok(finished)
     }
 
-    /// Returns the job to the queue. It is delivered again after `delay`.
+    /// Returns the job to the queue. The server delivers it again after `delay`.
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server). The job is delivered again when its lease ends.
+    /// [`Server`](ErrorKind::Server). The server then delivers the job again when its lease ends.
     pub async fn retry(mut self, delay: Duration) -> Result<(), Error> {
         let acker = self.acker.clone();
         let returning = async move { answer(&acker, AckKind::Nak(Some(delay))).await };
@@ -285,10 +287,11 @@ async fn has_result(queue: &Queue, index: u64) -> Result<bool, Error> {
     }
 }
 
-/// Counts the starts of a job, and returns the number. A job that is delivered for the first time has its first start,
-/// which needs no entry in the bucket.
+/// Counts the starts of a job, and returns the number. The first delivery counts as the first start, which needs no
+/// entry in the bucket.
 ///
-/// The deliveries are no such count, because a job is also delivered again if it waited when its worker ended.
+/// The number of deliveries would be too large, because the server also delivers a job again that waited when its
+/// worker ended.
 async fn count_start(queue: &Queue, index: u64, deliveries: u64) -> Result<u64, Error> {
     if deliveries <= 1 {
         return Ok(1);
@@ -321,7 +324,7 @@ async fn record(queue: Queue, index: u64, result: Bytes) -> Result<Finished, Err
 
 /// Adds a message to the subject of a kind of failure. The server counts the messages of a subject.
 async fn count_failure(queue: &Queue, subject: String) {
-    // A failure that is not counted is only missing in the status.
+    // A failure that is not counted is missing only in the status.
     if let Ok(acknowledgement) = queue.server.context().publish(subject, Bytes::new()).await {
         let _ = acknowledgement.await;
     }

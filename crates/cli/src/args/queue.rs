@@ -25,12 +25,12 @@ Examples:
   inflight queue collect links --output results.jsonl
   inflight queue drop links
 
-`work` can run on any number of machines. Each URL is fetched at least once, and has exactly one result. All URLs
-of a scheme, host and port are fetched by one worker at a time, so --per-host and --host-rate apply to all workers
+`work` can run on any number of machines. It fetches each URL at least once, and each URL has exactly one result.
+One worker at a time fetches the URLs of a scheme, host and port, so --per-host and --host-rate apply to all workers
 together. The other limits apply to each worker.
 
 The server must be nats-server 2.11 or newer. If the first connection fails, a command exits with status 2. If the
-connection is lost later, the command waits until the server is there again.")]
+connection is lost later, the command waits until the server is back.")]
 pub(crate) struct Queue {
     #[command(subcommand)]
     pub(crate) command: QueueCommand,
@@ -84,8 +84,8 @@ pub(crate) struct Create {
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<NonZeroU64>,
 
-    /// How long a URL belongs to a worker that shows no sign of life, from 2s; if a worker is killed, others take over
-    /// its URLs after one and a half times this time
+    /// How long a URL belongs to a worker that no longer responds, at least 2s; if a worker is killed, others take over
+    /// its URLs after at most one and a half times this time
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_duration)]
     pub(crate) lease: Duration,
 
@@ -99,7 +99,7 @@ pub(crate) struct Create {
 A queue has one list of URLs. If the command is killed, run it again with the same list: it continues, and adds no
 URL twice. The list may be longer than before. Keep it until all results are collected.
 
-The program stores the headers and the body of an entry on the server, with the credentials that they contain.")]
+The program stores the headers and the body of an entry on the server, including credentials in them.")]
 pub(crate) struct Push {
     /// The name of the queue
     #[arg(value_parser = QueueName::from_str)]
@@ -132,9 +132,10 @@ Examples:
   inflight queue work links --server nats://queue.example:4222 --polite
   inflight queue work links --limit 200 --timeout 30s --retries 2 --store
 
-A failure that may be transient, after all --retries, returns the URL to the queue, for at least as long as
-Retry-After requires. After --attempts of these, the failure is the result. A URL that ends its worker three times
-more often than that has a result with the error kind `lost`.
+If a URL still fails after all --retries, the failure may be transient, and the method is idempotent, the worker
+returns the URL to the queue, for at least as long as Retry-After requires (at most 24h). At the last of --attempts,
+the failure is the result. If a URL was started --attempts + 3 times and has no result, for example because it ends
+its workers, no worker fetches it again. Its result has the error kind `lost`.
 
 On the first Ctrl-C, SIGTERM or SIGHUP, the program starts no more requests, waits for those in flight, and returns
 all other URLs to the queue. If a worker is killed, other workers fetch its URLs when its leases end.
@@ -148,7 +149,7 @@ pub(crate) struct Work {
     #[command(flatten)]
     pub(crate) limits: Limits,
 
-    /// How often a URL may fail for a reason that may be transient before the failure is its result
+    /// How often to start a URL that fails for a reason that may be transient; the last failure is its result
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) attempts: NonZeroU64,
 
@@ -183,12 +184,12 @@ pub(crate) struct Work {
     pub(crate) connection: Connection,
 }
 
-/// Write the results of a queue, in any order, each once
+/// Write each result of a queue once, in any order
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The results have the format of `inflight gather --format jsonl`. The command ends when all URLs of a sealed queue have
 a result. If it is interrupted or killed, run it again with the same --output: it appends the missing results.
-Without --output, results can be written twice after a crash.
+Without --output, the command can write results twice after a crash.
 
 The exit status is 1 if a result is a failure.")]
 pub(crate) struct Collect {
@@ -204,7 +205,7 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "DIR")]
     pub(crate) bodies: Option<PathBuf>,
 
-    /// Begin with the first result again, also if earlier commands have collected it
+    /// Collect all results again, including those that earlier commands have collected
     #[arg(long)]
     pub(crate) restart: bool,
 
@@ -216,7 +217,7 @@ pub(crate) struct Collect {
     pub(crate) connection: Connection,
 }
 
-/// Show how far a queue is
+/// Show the progress of a queue
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
     /// The name of the queue
