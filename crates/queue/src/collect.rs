@@ -17,6 +17,8 @@ use crate::queue::Queue;
 const CONSUMER: &str = "collect";
 /// The most results of a batch.
 const BATCH: usize = 1000;
+/// How long the server keeps the consumer of a copy that nobody uses.
+const COPY_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How long a batch waits for results.
 const EXPIRY: Duration = Duration::from_millis(500);
 
@@ -53,7 +55,6 @@ pub struct ResultBatch {
     /// The results.
     pub results: Vec<ResultLine>,
     ackers: Vec<Acker>,
-    is_copy: bool,
     queue: Queue,
 }
 
@@ -86,9 +87,12 @@ async fn consumer(queue: &Queue, from: CollectFrom) -> Result<PullConsumer, Cons
     let is_copy = from == CollectFrom::Copy;
     let config = pull::Config {
         durable_name: (!is_copy).then(|| CONSUMER.to_owned()),
-        ack_policy: match is_copy {
-            true => AckPolicy::None,
-            false => AckPolicy::Explicit,
+        ack_policy: AckPolicy::Explicit,
+        // The consumer of a copy has no name, and must outlast an outage.
+        inactive_threshold: if is_copy {
+            COPY_LIFETIME
+        } else {
+            Duration::ZERO
         },
         max_ack_pending: 2 * BATCH as i64,
         num_replicas: queue.settings.replicas,
@@ -135,7 +139,6 @@ async fn read(queue: &Queue, consumer: &PullConsumer) -> Result<ResultBatch, Err
     let mut batch = ResultBatch {
         results: Vec::new(),
         ackers: Vec::new(),
-        is_copy: consumer.cached_info().config.ack_policy == AckPolicy::None,
         queue: queue.clone(),
     };
     while let Some(message) = messages.next().await {
@@ -167,10 +170,7 @@ impl ResultBatch {
     ///
     /// [`Server`](crate::ErrorKind::Server). Collectors may then return some results again.
     pub async fn acknowledge(self) -> Result<(), Error> {
-        let ackers = match self.is_copy {
-            true => Vec::new(),
-            false => self.ackers,
-        };
+        let ackers = self.ackers;
         let acknowledging = async move {
             for acker in ackers {
                 acker
@@ -180,6 +180,13 @@ impl ResultBatch {
             }
             Ok(())
         };
-        self.queue.server.run(acknowledging).await
+        self.queue.server.run(acknowledging).await?;
+        // Otherwise the program could end before the acknowledgements are sent.
+        let client = self.queue.server.context().client();
+        let flushing = async move {
+            let flushed = client.flush().await;
+            flushed.map_err(Error::server("receive an acknowledgement"))
+        };
+        self.queue.server.run(flushing).await
     }
 }

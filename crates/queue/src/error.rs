@@ -22,6 +22,8 @@ pub enum ErrorKind {
     NotFound,
     /// The queue exists with other settings, or a stream that belongs to no queue has its name.
     Conflict,
+    /// A job is larger than a message may be.
+    TooLarge,
     /// The stream is full.
     Full,
     /// The server did not answer in time, or refused an operation.

@@ -1,5 +1,6 @@
 //! The membership of a worker: which partitions it has, and the leases of its jobs.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -139,7 +140,7 @@ impl Shared {
     /// Marks a job as started. Returns `false` if the worker has already returned the job to the queue, or if another
     /// worker has the partition.
     pub(crate) fn start(&self, index: u64) -> bool {
-        let owned = self.membership.borrow().partitions.clone();
+        let owned = self.owned();
         match self.held().get_mut(&index) {
             Some(job) if owned.contains(&job.partition) => {
                 job.is_started = true;
@@ -149,10 +150,18 @@ impl Shared {
         }
     }
 
-    /// Returns the number of jobs that have started but not ended.
-    fn started(&self) -> usize {
+    /// Returns the partitions of this worker.
+    pub(crate) fn owned(&self) -> BTreeSet<u32> {
+        self.membership.borrow().partitions.clone()
+    }
+
+    /// Returns the number of jobs that have started but not ended, in one partition or in all.
+    fn started(&self, partition: Option<u32>) -> usize {
         let held = self.held();
-        held.values().filter(|job| job.is_started).count()
+        let is_counted = |job: &&HeldJob| {
+            job.is_started && partition.is_none_or(|partition| job.partition == partition)
+        };
+        held.values().filter(is_counted).count()
     }
 
     /// Waits while the entry of this worker in the list of workers may have expired.
@@ -194,16 +203,27 @@ impl Member {
         Timing::of(self.queue.settings.lease)
     }
 
-    pub(crate) async fn tell_alive(&self) -> Result<(), Error> {
+    /// Writes the entry of this worker in the list of workers, and returns until when it is valid.
+    pub(crate) async fn report_alive(&self) -> Result<Instant, Error> {
         // Before the request, because the server counts from a later moment.
         let alive_until = Instant::now() + worker_ttl(self.queue.settings.lease);
-        let in_flight = self.shared.started();
-        let value = Bytes::from(in_flight.to_string());
-        let told = self.queue.workers.put(&self.name, value).await;
-        told.map_err(Error::server("list the worker"))?;
-        let membership = &self.shared.membership;
-        membership.send_modify(|membership| membership.alive_until = alive_until);
-        Ok(())
+        let value = Bytes::from(self.shared.started(None).to_string());
+        let written = self.queue.workers.put(&self.name, value).await;
+        written.map_err(Error::server("list the worker"))?;
+        Ok(alive_until)
+    }
+
+    /// Renews the entry of this worker, and finds out which partitions it has.
+    ///
+    /// After an outage, a job may start only if both are known, because another worker may have the partition now.
+    async fn renew(&self) -> Result<BTreeSet<u32>, Error> {
+        let alive_until = self.report_alive().await?;
+        let partitions = self.owned_partitions().await?;
+        self.shared.membership.send_replace(Membership {
+            partitions: partitions.clone(),
+            alive_until,
+        });
+        Ok(partitions)
     }
 
     /// Serves the partitions of this worker, and extends its leases.
@@ -214,17 +234,11 @@ impl Member {
         for beat in 0_u32.. {
             heartbeat.tick().await;
             // If the server is away, the worker keeps its partitions, and tries again at the next tick.
-            let _ = self.tell_alive().await;
-            if beat % HEARTBEATS_PER_LEASE == 0 {
-                self.extend_leases().await;
-            }
-            if let Ok(owned) = self.owned_partitions().await {
-                let membership = &self.shared.membership;
-                membership.send_modify(|membership| membership.partitions = owned.clone());
-                let left = partitions.extract_if(|partition, _| !owned.contains(partition));
-                for (partition, task) in left.collect::<Vec<_>>() {
+            if let Ok(owned) = self.renew().await {
+                for (partition, task) in partitions.extract_if(|id, _| !owned.contains(id)) {
                     drop(task);
-                    self.release_partition(partition).await;
+                    let release = self.clone().release_partition(partition);
+                    drop(self.queue.server.spawn(release));
                 }
                 for partition in owned {
                     partitions
@@ -232,16 +246,14 @@ impl Member {
                         .or_insert_with(|| self.queue.server.start(self.clone().serve(partition)));
                 }
             }
+            if beat % HEARTBEATS_PER_LEASE == 0 {
+                self.extend_leases().await;
+            }
         }
     }
 
     async fn owned_partitions(&self) -> Result<BTreeSet<u32>, Error> {
-        let keys = self.queue.workers.keys().await;
-        let keys = keys.map_err(Error::server("list the workers"))?;
-        let workers: Vec<String> = keys
-            .filter_map(|key| std::future::ready(key.ok()))
-            .collect()
-            .await;
+        let workers = self.queue.worker_names().await?;
         let names = workers.iter().map(String::as_str);
         let partitions = self.queue.settings.partitions;
         Ok(partitions_of(&self.name, names, partitions)
@@ -258,14 +270,20 @@ impl Member {
         }
     }
 
-    /// Returns the jobs of a partition that have not started, and lets the server deliver to the next worker of the
-    /// partition at once.
-    async fn release_partition(&self, partition: u32) {
+    /// Returns the jobs of a partition that have not started. As soon as its other jobs have ended, lets the server
+    /// deliver to the next worker of the partition, so that the limits of its hosts hold.
+    async fn release_partition(self, partition: u32) {
         let is_waiting = |job: &HeldJob| job.partition == partition && !job.is_started;
         self.shared.give_back_if(is_waiting);
-        // Without this call, the server waits for `Timing::pin`.
-        let consumer = consumer_name(partition);
-        let _ = self.queue.jobs.unpin_consumer(&consumer, GROUP).await;
+        // After `Timing::pin`, the server no longer waits.
+        let until = Instant::now() + self.timing().pin;
+        while self.shared.started(Some(partition)) > 0 && Instant::now() < until {
+            tokio::time::sleep(RETRY).await;
+        }
+        // The partition may have moved back.
+        if !self.shared.owned().contains(&partition) {
+            unpin(&self.queue, partition).await;
+        }
     }
 
     /// Takes the jobs of a partition until the task ends.
@@ -321,12 +339,18 @@ impl Member {
         let deliveries = u64::try_from(info.delivered).unwrap_or(u64::MAX);
         let (message, acker) = message.split();
         let acker = Arc::new(acker);
-        let held = HeldJob {
-            acker: acker.clone(),
-            partition,
-            is_started: false,
+        match self.shared.held().entry(index) {
+            // The lease ended during an outage, and the server delivers the job again. The worker still has it.
+            Entry::Occupied(mut held) => {
+                held.get_mut().acker = acker;
+                return Ok(());
+            }
+            Entry::Vacant(entry) => entry.insert(HeldJob {
+                acker: acker.clone(),
+                partition,
+                is_started: false,
+            }),
         };
-        self.shared.held().insert(index, held);
         // Without a receiver, the worker is dropped, and so is the job, which returns it to the queue.
         let _ = self.jobs.send(Job {
             index,
@@ -341,6 +365,13 @@ impl Member {
         });
         Ok(())
     }
+}
+
+/// Lets the server deliver the jobs of a partition to its next worker at once.
+pub(crate) async fn unpin(queue: &Queue, partition: u32) {
+    // If this fails, the server waits for `Timing::pin`.
+    let consumer = consumer_name(partition);
+    let _ = queue.jobs.unpin_consumer(&consumer, GROUP).await;
 }
 
 fn consumer_name(partition: u32) -> String {

@@ -1,6 +1,6 @@
 //! Adds jobs.
 
-use async_nats::jetstream::context::PublishError;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use futures_util::stream::{FuturesOrdered, StreamExt};
@@ -17,7 +17,7 @@ use crate::server::RETRY;
 const WINDOW: usize = 1024;
 
 /// After how many jobs the pusher stores how far it is.
-const STORED_EVERY: u64 = 10_000;
+const STORED_EVERY: u64 = 1000;
 
 /// Adds the jobs of a list to a queue, in the order of their indexes.
 ///
@@ -147,17 +147,13 @@ impl Pusher {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) if `seal` is true and an earlier push had more jobs, and
-    /// [`Server`](ErrorKind::Server).
+    /// [`Conflict`](ErrorKind::Conflict) if an earlier push had more jobs, and [`Server`](ErrorKind::Server).
     pub async fn finish(mut self, seal: bool) -> Result<u64, Error> {
-        while !self.unacknowledged.is_empty() {
-            self.acknowledge_next().await?;
+        self.acknowledge_all().await?;
+        if self.next_index < self.earlier.index {
+            return Err(self.other_list());
         }
-        self.store().await?;
         if seal {
-            if self.next_index < self.earlier.index {
-                return Err(self.other_list());
-            }
             let (queue, total) = (self.queue.clone(), self.next_index);
             let sealing = move || {
                 let queue = queue.clone();
@@ -166,6 +162,24 @@ impl Pusher {
             self.queue.server.repeat(sealing).await?;
         }
         Ok(self.acknowledged)
+    }
+
+    /// Ends the push early: waits until the jobs so far are stored, and returns their number. A later push of the same
+    /// list continues.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server).
+    pub async fn interrupt(mut self) -> Result<u64, Error> {
+        self.acknowledge_all().await?;
+        Ok(self.acknowledged)
+    }
+
+    async fn acknowledge_all(&mut self) -> Result<(), Error> {
+        while !self.unacknowledged.is_empty() {
+            self.acknowledge_next().await?;
+        }
+        self.store().await
     }
 
     fn other_list(&self) -> Error {
@@ -235,6 +249,10 @@ async fn publish_once(queue: Queue, subject: String, job: Bytes) -> Result<(), E
         },
         Err(error) => error,
     };
+    if error.kind() == PublishErrorKind::MaxPayloadExceeded {
+        let message = "a job is larger than the max_payload of the server";
+        return Err(Error::new(ErrorKind::TooLarge, message).with_source(error));
+    }
     match Refusal::of(&error) {
         Refusal::Duplicate => Ok(()),
         Refusal::Full => {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::CreateStreamErrorKind;
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::kv::{self, Store};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Stream};
+use async_nats::jetstream::{Context, ErrorCode};
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -136,17 +137,15 @@ impl Queue {
 
     pub(crate) async fn open(server: Server, name: QueueName) -> Result<Self, Error> {
         let context = server.context();
-        let not_found = || {
-            Error::new(
-                ErrorKind::NotFound,
-                format!("there is no queue {name}: create it with `inflight queue create {name}`"),
-            )
-        };
+        if !exists(context, &format!("KV_{}", name.state())).await? {
+            return Err(not_found(&name));
+        }
         let state = context
             .get_key_value(name.state())
             .await
-            .map_err(|error| not_found().with_source(error))?;
-        let settings = manifest(&state, &name).await?.ok_or_else(not_found)?;
+            .map_err(Error::server("open a bucket"))?;
+        let settings = manifest(&state, &name).await?;
+        let settings = settings.ok_or_else(|| not_found(&name))?;
         let workers = context
             .get_key_value(name.workers())
             .await
@@ -181,35 +180,61 @@ impl Queue {
         let _ = self.server.spawn(tokio::time::sleep(duration)).await;
     }
 
-    /// Deletes the queue with all jobs and results.
+    /// Deletes the queue with all jobs, results and bodies.
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server). Calling it again deletes the rest.
+    /// [`Server`](ErrorKind::Server). [`Server::delete`](crate::Server::delete) then deletes the rest.
     pub async fn delete(self) -> Result<(), Error> {
-        let server = self.server.clone();
-        let deleting = async move {
-            let context = self.server.context();
-            // The manifest first, so that a queue of which a part is missing cannot be opened.
-            context
-                .delete_key_value(self.name.state())
-                .await
-                .map_err(Error::server("delete a bucket"))?;
-            context
-                .delete_key_value(self.name.workers())
-                .await
-                .map_err(Error::server("delete a bucket"))?;
-            for stream in [self.name.jobs(), self.name.results(), self.name.failures()] {
-                context
-                    .delete_stream(stream)
-                    .await
-                    .map_err(Error::server("delete a stream"))?;
+        self.server.delete(&self.name).await
+    }
+
+    pub(crate) async fn delete_parts(context: &Context, name: &QueueName) -> Result<(), Error> {
+        let bucket = |bucket: String| format!("KV_{bucket}");
+        let mut found = false;
+        for stream in [
+            // Without the bucket of the state, nobody can open a queue that lacks one of its other parts.
+            bucket(name.state()),
+            bucket(name.workers()),
+            name.jobs(),
+            name.results(),
+            name.failures(),
+            format!("OBJ_{}", name.bodies()),
+        ] {
+            if exists(context, &stream).await? {
+                let deleted = context.delete_stream(stream).await;
+                deleted.map_err(Error::server("delete a stream"))?;
+                found = true;
             }
-            // Only a worker with bodies to store creates it.
-            let _ = context.delete_object_store(self.name.bodies()).await;
-            Ok(())
+        }
+        match found {
+            true => Ok(()),
+            false => Err(not_found(name)),
+        }
+    }
+
+    /// Returns the names of the running workers.
+    ///
+    /// `Store::keys` would create a consumer for each call, and the server would delete it only later.
+    pub(crate) async fn worker_names(&self) -> Result<Vec<String>, Error> {
+        let prefix = self.workers.prefix.clone();
+        let subjects = self.workers.stream.info_with_subjects(format!("{prefix}>"));
+        let subjects = subjects.await.map_err(Error::server("list the workers"))?;
+        let name = |(subject, _): (String, usize)| {
+            subject.strip_prefix(&prefix).unwrap_or(&subject).to_owned()
         };
-        server.run(deleting).await
+        let names = subjects.map_ok(name).try_collect().await;
+        names.map_err(Error::server("list the workers"))
+    }
+
+    /// Removes a worker from the list.
+    pub(crate) async fn remove_worker(&self, name: &str) -> Result<(), Error> {
+        // `Store::delete` would add a message that marks the key as deleted, and the list would still show it.
+        let subject = format!("{}{name}", self.workers.prefix);
+        let removed = self.workers.stream.purge().filter(subject).await;
+        removed
+            .map(drop)
+            .map_err(Error::server("remove the worker from the list"))
     }
 
     /// Returns the number of jobs if the queue is sealed.
@@ -239,6 +264,28 @@ impl Queue {
     }
 }
 
+fn not_found(name: &QueueName) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("there is no queue {name}: create it with `inflight queue create {name}`"),
+    )
+}
+
+/// Returns whether a stream exists.
+async fn exists(context: &Context, stream: &str) -> Result<bool, Error> {
+    match context.get_stream(stream).await {
+        Ok(_) => Ok(true),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(error)
+                if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(false)
+            }
+            _ => Err(Error::server("describe a stream")(error)),
+        },
+    }
+}
+
 /// Reads a number from the value of a key.
 pub(crate) fn number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
@@ -262,8 +309,16 @@ async fn create_stream(
     config: stream::Config,
 ) -> Result<(), Error> {
     let stream = config.name.clone();
-    let Err(error) = server.context().create_stream(config).await else {
-        return Ok(());
+    let error = match server.context().create_stream(config).await {
+        // The server also succeeds if a stream with the same settings exists.
+        Ok(created) if created.cached_info().state.messages > 0 => {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("a part of a deleted queue is left: run `inflight queue drop {name}`"),
+            ));
+        }
+        Ok(_) => return Ok(()),
+        Err(error) => error,
     };
     let is_other_stream = matches!(
         error.kind(),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_nats::connection::State;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
+use percent_encoding::percent_decode_str;
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -19,8 +20,12 @@ use crate::queue::{Queue, Settings};
 /// after this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an operation that fails is repeated while there is a connection.
-const STARTUP: Duration = Duration::from_secs(20);
+/// How long an operation that fails is repeated while there is a connection. Meanwhile, the server may start, or its
+/// cluster may elect a leader.
+const STARTUP: Duration = Duration::from_secs(90);
+
+/// How often the client checks the connection. It closes a connection without two answers.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pause before an operation is repeated.
 pub(crate) const RETRY: Duration = Duration::from_millis(250);
@@ -114,6 +119,17 @@ impl Server {
         self.run(Queue::open(server, name)).await
     }
 
+    /// Deletes a queue with all jobs, results and bodies. If an earlier deletion was interrupted, deletes the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if there is no part of such a queue, and [`Server`](ErrorKind::Server).
+    pub async fn delete(&self, name: &QueueName) -> Result<(), Error> {
+        let (context, name) = (self.context.clone(), name.clone());
+        self.run(async move { Queue::delete_parts(&context, &name).await })
+            .await
+    }
+
     pub(crate) fn context(&self) -> &Context {
         &self.context
     }
@@ -179,13 +195,22 @@ impl Server {
 #[derive(Debug)]
 pub(crate) struct TaskGuard(JoinHandle<()>);
 
+impl TaskGuard {
+    /// Ends the task, and waits until its values are dropped.
+    pub(crate) async fn stop(mut self) {
+        self.0.abort();
+        // The error reports that the task was aborted.
+        let _ = (&mut self.0).await;
+    }
+}
+
 impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// Aborts a task whose result nobody waits for any more.
+/// Aborts a task when the future that waits for its result is dropped.
 struct Aborted<T>(JoinHandle<T>);
 
 impl<T> Drop for Aborted<T> {
@@ -216,6 +241,7 @@ async fn connected(connect: Connect) -> Result<Context, Error> {
     let mut options = ConnectOptions::new()
         .name("inflight")
         .request_timeout(Some(REQUEST_TIMEOUT))
+        .ping_interval(PING_INTERVAL)
         .reconnect_delay_callback(|attempts| {
             let delay = Duration::from_millis(50) * 2_u32.saturating_pow(attempts.min(10) as u32);
             delay.min(MAX_RECONNECT_DELAY)
@@ -233,11 +259,12 @@ async fn connected(connect: Connect) -> Result<Context, Error> {
     let servers = servers.collect::<Result<Vec<_>, _>>()?;
     // The client ignores the credentials of URLs.
     if let Some(server) = servers.iter().find(|server| server.has_user_pass()) {
-        let (user, password) = (server.username(), server.password());
-        options = options.user_and_password(
-            user.unwrap_or_default().to_owned(),
-            password.unwrap_or_default().to_owned(),
-        );
+        let decoded = |text: Option<&str>| {
+            let text = percent_decode_str(text.unwrap_or_default());
+            text.decode_utf8_lossy().into_owned()
+        };
+        let (user, password) = (decoded(server.username()), decoded(server.password()));
+        options = options.user_and_password(user, password);
     }
     let client = options.connect(servers).await.map_err(connect_error)?;
     check_version(&client)?;

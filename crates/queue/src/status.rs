@@ -115,12 +115,7 @@ async fn status(queue: &Queue) -> Result<Status, Error> {
     let jobs = jobs.map_err(Error::server("count the jobs"))?;
     let results = queue.results.get_info().await;
     let results = results.map_err(Error::server("count the results"))?;
-    let keys = queue.workers.keys().await;
-    let keys = keys.map_err(Error::server("list the workers"))?;
-    let names: Vec<String> = keys
-        .filter_map(|key| std::future::ready(key.ok()))
-        .collect()
-        .await;
+    let names = queue.worker_names().await?;
     let mut workers = Vec::new();
     for name in &names {
         let in_flight = queue.workers.get(name).await;
@@ -137,13 +132,15 @@ async fn status(queue: &Queue) -> Result<Status, Error> {
         true => None,
         false => rate(queue, &results.state).await,
     };
+    let (total, done) = (queue.sealed().await?, results.state.messages);
     Ok(Status {
         failed: failures(queue).await?,
         rate,
-        total: queue.sealed().await?,
-        remaining: jobs.state.messages,
+        total,
+        // A repeated push can add jobs again that have a result, so the messages do not count in a sealed queue.
+        remaining: total.map_or(jobs.state.messages, |total| total.saturating_sub(done)),
         in_flight: workers.iter().map(|worker| worker.in_flight).sum(),
-        done: results.state.messages,
+        done,
         workers,
     })
 }

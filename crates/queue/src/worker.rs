@@ -6,13 +6,17 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::Acker;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind};
-use crate::member::{Member, Shared, return_jobs};
+use crate::member::{Member, Shared, return_jobs, unpin};
 use crate::push::Refusal;
 use crate::queue::Queue;
 use crate::server::TaskGuard;
+
+/// How long a worker that closes waits for the server.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The options of a worker.
 #[derive(Clone, Debug)]
@@ -91,7 +95,7 @@ impl Queue {
         let (name, shared) = (member.name.clone(), member.shared.clone());
         let joining = {
             let member = member.clone();
-            async move { member.tell_alive().await }
+            async move { member.report_alive().await }
         };
         self.server.run(joining).await?;
         let returning = self.server.start(return_jobs(returned));
@@ -142,14 +146,24 @@ impl Worker {
     ///
     /// [`Server`](ErrorKind::Server). The server then gives the jobs to other workers when their leases end.
     pub async fn close(self) -> Result<(), Error> {
-        drop(self.membership);
-        drop(self.jobs);
-        self.shared.give_back_all().await;
-        let (queue, name) = (self.queue.clone(), self.name);
+        let (queue, name, shared) = (self.queue.clone(), self.name, self.shared);
+        let (membership, jobs) = (self.membership, self.jobs);
         let leaving = async move {
-            // The answer arrives after the server has processed the messages before it.
-            let left = queue.workers.delete(&name).await;
-            left.map_err(Error::server("remove the worker from the list"))
+            // First the subscriptions, so that the server does not deliver the returned jobs to this worker again.
+            membership.stop().await;
+            drop(jobs);
+            let client = queue.server.context().client();
+            let _ = client.flush().await;
+            shared.give_back_all().await;
+            queue.remove_worker(&name).await?;
+            let partitions = shared.owned().into_iter();
+            join_all(partitions.map(|partition| unpin(&queue, partition))).await;
+            Ok(())
+        };
+        // While the server is away, messages cannot be sent.
+        let leaving = async move {
+            let left = tokio::time::timeout(CLOSE_TIMEOUT, leaving).await;
+            left.map_err(Error::server("receive the jobs that return"))?
         };
         self.queue.server.run(leaving).await
     }
@@ -178,18 +192,22 @@ impl Job {
             return Ok(None);
         }
         let (queue, index, deliveries) = (self.queue.clone(), self.index, self.deliveries);
-        let starting = move || {
+        let reading = move || {
             let queue = queue.clone();
             async move {
                 match has_result(&queue, index).await? {
                     true => Ok(None),
-                    false => count_start(&queue, index, deliveries).await.map(Some),
+                    false => earlier_starts(&queue, index, deliveries).await.map(Some),
                 }
             }
         };
-        match self.queue.server.repeat(starting).await? {
-            Some(attempt) => {
-                self.attempt = attempt;
+        match self.queue.server.repeat(reading).await? {
+            Some(earlier) => {
+                self.attempt = earlier + 1;
+                // The first start needs no entry in the bucket. `retry` writes it.
+                if self.deliveries > 1 {
+                    self.store_starts().await?;
+                }
                 Ok(Some(self))
             }
             None => {
@@ -202,8 +220,8 @@ impl Job {
         }
     }
 
-    /// Returns how often the job was started, this time included. The first delivery counts as a start, even if no
-    /// worker started the job then.
+    /// Returns how often the job was started, this time included. If the first worker that started the job was killed,
+    /// this start does not count.
     pub fn attempt(&self) -> u64 {
         self.attempt
     }
@@ -214,9 +232,19 @@ impl Job {
         self.attempt > self.max_starts
     }
 
-    /// Returns a name for the body of this job. Each delivery of the job has another name.
-    pub fn body_name(&self) -> String {
-        format!("{}.{}", self.index, self.deliveries)
+    /// Returns a new name for a body of this job, so that no other worker stores another body under it.
+    pub fn new_body_name(&self) -> String {
+        format!("{}.{:08x}", self.index, fastrand::u32(..))
+    }
+
+    /// Writes how often the job was started.
+    async fn store_starts(&self) -> Result<(), Error> {
+        let (queue, index, starts) = (self.queue.clone(), self.index, self.attempt);
+        let storing = move || {
+            let queue = queue.clone();
+            async move { queue.store(&starts_key(index), starts).await }
+        };
+        self.queue.server.repeat(storing).await
     }
 
     /// Stores the result, and then ends the job. The first result of a job wins. `failure` is the kind of failure that
@@ -255,6 +283,7 @@ impl Job {
     ///
     /// [`Server`](ErrorKind::Server). The server then delivers the job again when its lease ends.
     pub async fn retry(mut self, delay: Duration) -> Result<(), Error> {
+        self.store_starts().await?;
         let acker = self.acker.clone();
         let returning = async move { answer(&acker, AckKind::Nak(Some(delay))).await };
         self.end();
@@ -287,19 +316,19 @@ async fn has_result(queue: &Queue, index: u64) -> Result<bool, Error> {
     }
 }
 
-/// Counts the starts of a job, and returns the number. The first delivery counts as the first start, which needs no
-/// entry in the bucket.
+/// Returns how often a job was started before.
 ///
 /// The number of deliveries would be too large, because the server also delivers a job again that waited when its
 /// worker ended.
-async fn count_start(queue: &Queue, index: u64, deliveries: u64) -> Result<u64, Error> {
-    if deliveries <= 1 {
-        return Ok(1);
+async fn earlier_starts(queue: &Queue, index: u64, deliveries: u64) -> Result<u64, Error> {
+    match deliveries {
+        0 | 1 => Ok(0),
+        _ => Ok(queue.number(&starts_key(index)).await?.unwrap_or(0)),
     }
-    let key = format!("starts.{index}");
-    let starts = queue.number(&key).await?.unwrap_or(1) + 1;
-    queue.store(&key, starts).await?;
-    Ok(starts)
+}
+
+fn starts_key(index: u64) -> String {
+    format!("starts.{index}")
 }
 
 /// Stores a result.

@@ -69,7 +69,16 @@ pub(super) async fn run(args: args::Collect) -> Result<ExitStatus, CliError> {
             let saving = stream::iter(&batch.results)
                 .map(|result| save_body(bodies, directory, result))
                 .buffer_unordered(MAX_BODIES_AT_ONCE);
-            saving.try_collect::<()>().await?;
+            let saving = async { Some(saving.try_collect::<()>().await) };
+            let interrupted = async {
+                interrupt.wait().await;
+                None
+            };
+            let Some(saved) = or(interrupted, saving).await else {
+                output.end()?;
+                return Ok(ExitStatus::Interrupted);
+            };
+            saved?;
         }
         for result in &batch.results {
             output.add(result)?;

@@ -12,7 +12,7 @@ use inflight_queue::Settings;
 
 use crate::args::{self, QueueCommand};
 use crate::exit::{CliError, ExitStatus};
-use connect::{connect, failed, open, start_error};
+use connect::{connect, failed, start_error};
 
 pub(crate) fn run(command: QueueCommand) -> Result<ExitStatus, CliError> {
     match command {
@@ -39,7 +39,7 @@ async fn create(args: args::Create) -> Result<ExitStatus, CliError> {
 }
 
 async fn drop_queue(args: args::Drop) -> Result<ExitStatus, CliError> {
-    let queue = open(&args.connection, &args.name).await?;
-    queue.delete().await.map_err(failed)?;
+    let server = connect(&args.connection).await?;
+    server.delete(&args.name).await.map_err(failed)?;
     Ok(ExitStatus::Success)
 }

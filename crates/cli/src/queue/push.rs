@@ -42,7 +42,10 @@ pub(super) async fn run(args: args::Push) -> Result<ExitStatus, CliError> {
     if let Some(failure) = input.failure() {
         return Err(CliError::failed(failure));
     }
-    let total = pusher.finish(args.seal && !is_interrupted).await;
+    let total = match is_interrupted {
+        true => pusher.interrupt().await,
+        false => pusher.finish(args.seal).await,
+    };
     let total = total.map_err(failed)?;
     print_to_stderr(format_args!(
         "{total} URLs, {} of them from an earlier push",

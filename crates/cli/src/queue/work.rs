@@ -179,7 +179,7 @@ enum Ended {
 
 enum RunEvent<T> {
     Result(T),
-    AskWhetherComplete,
+    Progress(Result<inflight_queue::Progress, inflight_queue::Error>),
     End,
 }
 
@@ -238,7 +238,16 @@ impl WorkerRun {
         let gathered = gather_stream(jobs).limit(self.limit);
         let gathered = self.hosts.apply(gathered, &runtime, host_of);
         let mut results = pin!(gathered.on(&runtime).until(stop).completed());
-        let mut ask = runtime.sleep(Duration::ZERO);
+        let ask_after = |delay: Duration| {
+            let (queue, waiting) = (self.queue.clone(), runtime.sleep(delay));
+            async move {
+                waiting.await;
+                // Waits while the server is away, so the loop must not wait for it.
+                queue.progress().await
+            }
+            .boxed()
+        };
+        let mut ask = ask_after(Duration::ZERO);
         loop {
             let event = poll_fn(|cx| {
                 if let Poll::Ready(result) = results.as_mut().poll_next_unpin(cx) {
@@ -247,20 +256,18 @@ impl WorkerRun {
                 if is_complete.get() || is_stopping() {
                     return Poll::Pending;
                 }
-                ask.as_mut().poll(cx).map(|()| RunEvent::AskWhetherComplete)
+                ask.as_mut().poll(cx).map(RunEvent::Progress)
             });
             match event.await {
                 RunEvent::End => return Ok(is_complete.get()),
-                RunEvent::AskWhetherComplete => {
-                    // While the server is away, the answer is an error.
-                    if let Ok(status) = self.queue.progress().await {
-                        if let Some(total) = status.total {
-                            self.progress.set_total(total);
-                        }
-                        self.progress.set_position(status.done);
-                        is_complete.set(status.is_complete());
+                RunEvent::Progress(status) => {
+                    let status = status.map_err(failed)?;
+                    if let Some(total) = status.total {
+                        self.progress.set_total(total);
                     }
-                    ask = runtime.sleep(COMPLETE_INTERVAL);
+                    self.progress.set_position(status.done);
+                    is_complete.set(status.is_complete());
+                    ask = ask_after(COMPLETE_INTERVAL);
                 }
                 RunEvent::Result((index, result)) => {
                     unfinished.borrow_mut().remove(&index);
@@ -314,6 +321,12 @@ impl TaskContext {
         };
         let stats = stats.snapshot();
         if let Some(delay) = self.retry_delay(queued.attempt(), &url, &stats, &result) {
+            if let (Ok(fetched), Some(directory)) = (&result, &self.fetch.directory)
+                && let Some(file) = &fetched.file
+            {
+                // The body of a status that is not final. If this fails, the file stays.
+                let _ = fs::remove_file(directory.path().join(file));
+            }
             queued.retry(delay).await?;
             return Ok(Ended::Skipped);
         }
@@ -346,7 +359,7 @@ impl TaskContext {
             return Ok(fetched);
         };
         let path = directory.path().join(file);
-        let name = queued.body_name();
+        let name = queued.new_body_name();
         bodies.store(&name, &path).await?;
         // If this fails, the file is deleted with its directory.
         let _ = fs::remove_file(path);
@@ -389,7 +402,10 @@ fn lost(attempt: u64) -> Failure {
     Failure {
         kind: LOST,
         phase: None,
-        message: format!("{} workers ended while they fetched the URL", attempt - 1),
+        message: format!(
+            "the URL was started {} times and got no result",
+            attempt - 1
+        ),
         is_transient: false,
     }
 }

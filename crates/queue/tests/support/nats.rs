@@ -32,8 +32,10 @@ impl NatsServer {
             format!("--store_dir={}", directory.path().display()),
         ];
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let child = spawn(&all)?;
+        let mut child = spawn(&all)?;
         wait_until_listening(port);
+        // Otherwise another process took the port, and the test would talk to it.
+        assert!(child.try_wait().unwrap().is_none(), "nats-server ended");
         Some(Self {
             child,
             port,
