@@ -62,7 +62,7 @@ impl Queue {
 }
 
 impl Bodies {
-    /// Stores the contents of a file. Use each name only once ([`Job::body_name`](crate::Job::body_name)).
+    /// Stores the contents of a file. Use each name only once ([`Job::new_body_name`](crate::Job::new_body_name)).
     ///
     /// # Errors
     ///
