@@ -148,7 +148,7 @@ fn draw(pages: &[Timed]) -> Figure {
         .group(Group::new(heading).rows(rows));
     Figure::new(
         "failures",
-        "A hundred pages, three of which fail",
+        "Three of a hundred pages fail",
         description,
         chart,
     )
