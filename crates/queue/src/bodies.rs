@@ -27,7 +27,7 @@ pub struct Bodies {
 impl std::fmt::Debug for Bodies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bodies")
-            .field("queue", &self.queue.name)
+            .field("queue", &self.queue.parts.name)
             .finish_non_exhaustive()
     }
 }
@@ -42,13 +42,13 @@ impl Queue {
         let queue = self.clone();
         let opening = async move {
             let config = object_store::Config {
-                bucket: queue.name.bodies(),
-                num_replicas: queue.settings.replicas,
+                bucket: queue.parts.name.bodies(),
+                num_replicas: queue.parts.settings.replicas,
                 ..object_store::Config::default()
             };
             let store = queue.server.context().create_object_store(config).await;
             let store = store.map_err(Error::server("create the object store"))?;
-            let stream = format!("OBJ_{}", queue.name.bodies());
+            let stream = format!("OBJ_{}", queue.parts.name.bodies());
             let parts = queue.server.context().get_stream(stream).await;
             let parts = parts.map_err(Error::server("open the object store"))?;
             Ok(Bodies {

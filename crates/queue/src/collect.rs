@@ -95,16 +95,22 @@ async fn consumer(queue: &Queue, from: CollectFrom) -> Result<PullConsumer, Cons
             Duration::ZERO
         },
         max_ack_pending: 2 * BATCH as i64,
-        num_replicas: queue.settings.replicas,
+        num_replicas: queue.parts.settings.replicas,
         ..pull::Config::default()
     };
     if from == CollectFrom::Start {
         // It does not exist before the first collector.
-        let _ = queue.results.delete_consumer(CONSUMER).await;
+        let _ = queue.parts.results.delete_consumer(CONSUMER).await;
     }
     match is_copy {
-        true => queue.results.create_consumer(config).await,
-        false => queue.results.get_or_create_consumer(CONSUMER, config).await,
+        true => queue.parts.results.create_consumer(config).await,
+        false => {
+            queue
+                .parts
+                .results
+                .get_or_create_consumer(CONSUMER, config)
+                .await
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! - `push` adds jobs, and continues where an earlier push was killed.
 //! - `partition` assigns hosts to partitions and partitions to workers.
 //! - `member` keeps a worker in the list of workers, and takes the jobs of its partitions.
+//! - `pull` requests jobs from the server.
 //! - `worker` starts jobs and records their results.
 //! - `bodies` stores bodies.
 //! - `collect` reads the results.
@@ -22,6 +23,7 @@ mod error;
 mod member;
 mod names;
 mod partition;
+mod pull;
 mod push;
 mod queue;
 mod server;

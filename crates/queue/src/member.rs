@@ -5,26 +5,22 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull::{self, MessagesErrorKind};
-use async_nats::jetstream::consumer::{AckPolicy, PriorityPolicy, PullConsumer};
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{AckPolicy, PriorityPolicy};
 use async_nats::jetstream::message::Acker;
-use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
-use futures_util::StreamExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::error::Error;
 use crate::names::index_of;
 use crate::partition::partitions_of;
+use crate::pull::{Delivered, GROUP, Pull};
+use crate::push::is_repeated;
 use crate::queue::{Queue, worker_ttl};
 use crate::server::{RETRY, TaskGuard};
 use crate::worker::Job;
-
-/// The group of the workers of a partition. The server delivers to one client of the group.
-const GROUP: &str = "workers";
-/// The most jobs of a partition that a worker holds at once. Waiting jobs hide the round trip to the server.
-const MAX_HELD_PER_PARTITION: u32 = 128;
 
 /// The times that follow from the lease of a queue.
 #[derive(Clone, Copy)]
@@ -82,7 +78,14 @@ pub(crate) async fn return_jobs(mut returns: mpsc::UnboundedReceiver<Return>) {
 struct HeldJob {
     acker: Arc<Acker>,
     partition: u32,
-    is_started: bool,
+    /// The space that the job takes, until it starts.
+    waiting: Option<OwnedSemaphorePermit>,
+}
+
+impl HeldJob {
+    fn is_started(&self) -> bool {
+        self.waiting.is_none()
+    }
 }
 
 #[derive(Clone)]
@@ -140,10 +143,10 @@ impl Shared {
     /// Marks a job as started. Returns `false` if the worker has already returned the job to the queue, or if another
     /// worker has the partition.
     pub(crate) fn start(&self, index: u64) -> bool {
-        let owned = self.owned();
+        let membership = self.membership.borrow();
         match self.held().get_mut(&index) {
-            Some(job) if owned.contains(&job.partition) => {
-                job.is_started = true;
+            Some(job) if membership.partitions.contains(&job.partition) => {
+                job.waiting = None;
                 true
             }
             _ => false,
@@ -159,15 +162,18 @@ impl Shared {
     fn started(&self, partition: Option<u32>) -> usize {
         let held = self.held();
         let is_counted = |job: &&HeldJob| {
-            job.is_started && partition.is_none_or(|partition| job.partition == partition)
+            job.is_started() && partition.is_none_or(|partition| job.partition == partition)
         };
         held.values().filter(is_counted).count()
     }
 
     /// Waits while the entry of this worker in the list of workers may have expired.
     pub(crate) async fn until_known_alive(&self) {
-        let mut changes = self.membership.subscribe();
         let is_alive = |membership: &Membership| Instant::now() < membership.alive_until;
+        if is_alive(&self.membership.borrow()) {
+            return;
+        }
+        let mut changes = self.membership.subscribe();
         // The sender is not dropped before `self`.
         let _ = changes.wait_for(is_alive).await;
     }
@@ -200,15 +206,15 @@ impl Member {
     }
 
     fn timing(&self) -> Timing {
-        Timing::of(self.queue.settings.lease)
+        Timing::of(self.queue.parts.settings.lease)
     }
 
     /// Writes the entry of this worker in the list of workers, and returns until when it is valid.
     pub(crate) async fn report_alive(&self) -> Result<Instant, Error> {
         // Before the request, because the server counts from a later moment.
-        let alive_until = Instant::now() + worker_ttl(self.queue.settings.lease);
+        let alive_until = Instant::now() + worker_ttl(self.queue.parts.settings.lease);
         let value = Bytes::from(self.shared.started(None).to_string());
-        let written = self.queue.workers.put(&self.name, value).await;
+        let written = self.queue.parts.workers.put(&self.name, value).await;
         written.map_err(Error::server("list the worker"))?;
         Ok(alive_until)
     }
@@ -255,25 +261,27 @@ impl Member {
     async fn owned_partitions(&self) -> Result<BTreeSet<u32>, Error> {
         let workers = self.queue.worker_names().await?;
         let names = workers.iter().map(String::as_str);
-        let partitions = self.queue.settings.partitions;
+        let partitions = self.queue.parts.settings.partitions;
         Ok(partitions_of(&self.name, names, partitions)
             .into_iter()
             .collect())
     }
 
     async fn extend_leases(&self) {
-        let ackers: Vec<_> = (self.shared.held().values())
-            .map(|job| job.acker.clone())
-            .collect();
-        for acker in ackers {
-            let _ = acker.ack_with(AckKind::Progress).await;
+        let held: Vec<u64> = self.shared.held().keys().copied().collect();
+        for index in held {
+            // The job may have ended since. For a job that waits for a retry, an extension would end the pause early.
+            let acker = (self.shared.held().get(&index)).map(|job| job.acker.clone());
+            if let Some(acker) = acker {
+                let _ = acker.ack_with(AckKind::Progress).await;
+            }
         }
     }
 
     /// Returns the jobs of a partition that have not started. As soon as its other jobs have ended, lets the server
     /// deliver to the next worker of the partition, so that the limits of its hosts hold.
     async fn release_partition(self, partition: u32) {
-        let is_waiting = |job: &HeldJob| job.partition == partition && !job.is_started;
+        let is_waiting = |job: &HeldJob| job.partition == partition && !job.is_started();
         self.shared.give_back_if(is_waiting);
         // After `Timing::pin`, the server no longer waits.
         let until = Instant::now() + self.timing().pin;
@@ -295,48 +303,44 @@ impl Member {
     }
 
     async fn take_jobs(&self, partition: u32) -> Result<(), Error> {
-        let consumer = self.consumer(partition).await?;
-        let stream = consumer
-            .stream()
-            .group(GROUP)
-            .expires(self.timing().pull)
-            .heartbeat(self.timing().pull / 2)
-            .max_messages_per_batch(MAX_HELD_PER_PARTITION as usize)
-            .messages();
-        let mut messages = stream.await.map_err(Error::server("deliver jobs"))?;
-        while let Some(message) = messages.next().await {
-            match message {
-                Ok(message) => self.receive(message, partition)?,
-                Err(error) if error.kind() == MessagesErrorKind::MissingHeartbeat => {}
-                Err(error) => return Err(Error::server("deliver jobs")(error)),
-            }
+        let consumer = consumer_name(partition);
+        self.create_consumer(partition, &consumer).await?;
+        let stream = self.queue.parts.name.jobs();
+        let server = self.queue.server.clone();
+        let mut pull = Pull::new(server, &stream, &consumer, self.timing().pull).await?;
+        loop {
+            let receive = |delivered| self.receive(delivered, partition);
+            pull.request(receive).await?;
         }
-        Ok(())
     }
 
-    async fn consumer(&self, partition: u32) -> Result<PullConsumer, Error> {
-        let name = consumer_name(partition);
+    /// Creates the consumer of a partition, unless it exists.
+    async fn create_consumer(&self, partition: u32, name: &str) -> Result<(), Error> {
         let config = pull::Config {
-            durable_name: Some(name.clone()),
-            filter_subject: self.queue.name.jobs_of(partition),
+            durable_name: Some(name.to_owned()),
+            filter_subject: self.queue.parts.name.jobs_of(partition),
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.timing().lease,
-            max_ack_pending: i64::from(MAX_HELD_PER_PARTITION),
+            // No limit, because jobs that wait for a retry count. `Pull` limits the jobs of a worker.
+            max_ack_pending: -1,
             priority_policy: PriorityPolicy::PinnedClient,
             priority_groups: vec![GROUP.to_owned()],
             priority_timeout: self.timing().pin,
-            num_replicas: self.queue.settings.replicas,
+            num_replicas: self.queue.parts.settings.replicas,
             ..pull::Config::default()
         };
-        let consumer = self.queue.jobs.get_or_create_consumer(&name, config).await;
-        consumer.map_err(Error::server("create a consumer"))
+        let consumer = self.queue.parts.jobs.get_or_create_consumer(name, config);
+        let created = consumer.await.map(drop);
+        created.map_err(Error::server("create a consumer"))
     }
 
     /// Passes a job on.
-    fn receive(&self, message: Message, partition: u32) -> Result<(), Error> {
+    fn receive(&self, delivered: Delivered, partition: u32) -> Result<(), Error> {
+        let message = delivered.message;
         let index = index_of(&message.subject)?;
         let info = message.info().map_err(Error::server("describe a job"))?;
         let deliveries = u64::try_from(info.delivered).unwrap_or(u64::MAX);
+        let is_repeated = is_repeated(message.headers.as_ref());
         let (message, acker) = message.split();
         let acker = Arc::new(acker);
         match self.shared.held().entry(index) {
@@ -348,7 +352,7 @@ impl Member {
             Entry::Vacant(entry) => entry.insert(HeldJob {
                 acker: acker.clone(),
                 partition,
-                is_started: false,
+                waiting: Some(delivered.space),
             }),
         };
         // Without a receiver, the worker is dropped, and so is the job, which returns it to the queue.
@@ -356,6 +360,7 @@ impl Member {
             index,
             payload: message.payload,
             deliveries,
+            is_repeated,
             attempt: 0,
             max_starts: self.max_starts,
             acker,
@@ -371,7 +376,7 @@ impl Member {
 pub(crate) async fn unpin(queue: &Queue, partition: u32) {
     // If this fails, the server waits for `Timing::pin`.
     let consumer = consumer_name(partition);
-    let _ = queue.jobs.unpin_consumer(&consumer, GROUP).await;
+    let _ = queue.parts.jobs.unpin_consumer(&consumer, GROUP).await;
 }
 
 fn consumer_name(partition: u32) -> String {

@@ -85,6 +85,11 @@ impl QueueName {
         format!("inflight.{self}.j.{partition}.{index}")
     }
 
+    /// The subjects of a job in all partitions.
+    pub(crate) fn any_job(&self, index: u64) -> String {
+        format!("inflight.{self}.j.*.{index}")
+    }
+
     pub(crate) fn all_results(&self) -> String {
         format!("inflight.{self}.r.*")
     }

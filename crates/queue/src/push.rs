@@ -1,6 +1,12 @@
 //! Adds jobs.
 
+use std::collections::VecDeque;
+
+use async_nats::HeaderMap;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::kv::UpdateErrorKind;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use futures_util::stream::{FuturesOrdered, StreamExt};
@@ -11,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, ErrorKind};
 use crate::partition::partition_of;
 use crate::queue::{PUSHED, Queue, SEALED};
-use crate::server::RETRY;
+use crate::server::{RETRY, repeated};
 
 /// How many jobs may wait for their acknowledgement at once.
 const WINDOW: usize = 1024;
@@ -19,35 +25,56 @@ const WINDOW: usize = 1024;
 /// After how many jobs the pusher stores how far it is.
 const STORED_EVERY: u64 = 1000;
 
+/// The header of a job that an earlier push may have added already. Its worker looks for a result first.
+const REPEATED: &str = "Inflight-Repeated";
+
+/// How many bytes more than its subject and its contents a message takes in a stream, at most.
+const MESSAGE_OVERHEAD: usize = 64;
+
 /// Adds the jobs of a list to a queue, in the order of their indexes.
 ///
 /// To continue a push that was killed, push the same list from its start. The pusher does not send stored jobs again,
 /// except for some of the last ones. If such a job has a result, a worker ends the job without doing it.
+///
+/// A queue has one push at a time. A second one fails as soon as it stores its progress, after 1,000 jobs at the latest.
 #[derive(Debug)]
 pub struct Pusher {
     queue: Queue,
     /// The jobs that an earlier push has stored.
     earlier: Pushed,
+    /// Before this index, the stream may contain jobs of an earlier push that `earlier` does not contain.
+    repeated_until: u64,
     sealed: Option<u64>,
     next_index: u64,
     /// The digest of all jobs so far.
     digest: Sha256,
-    /// The acknowledgements, in the order of the indexes, each with the digest of the jobs up to this one.
-    unacknowledged: FuturesOrdered<JoinHandle<Result<Pushed, Error>>>,
+    /// The acknowledgements, in the order of the indexes.
+    unacknowledged: FuturesOrdered<JoinHandle<Result<(), Error>>>,
     acknowledged: u64,
-    /// The progress after the last acknowledged job, if the bucket does not contain it yet.
-    latest: Option<Pushed>,
+    /// The progress to store as soon as its jobs are acknowledged.
+    checkpoints: VecDeque<Pushed>,
     /// The number of jobs that are stored according to the bucket.
     stored: u64,
+    /// The revision of the progress in the bucket. Another push would change it.
+    revision: u64,
 }
 
 /// How far a push is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Pushed {
+struct Pushed {
     /// The jobs before this index are stored.
     index: u64,
     /// The digest of these jobs, which detects another list.
     digest: String,
+}
+
+/// What the server knows of earlier pushes.
+struct Earlier {
+    pushed: Pushed,
+    revision: u64,
+    sealed: Option<u64>,
+    /// Whether the stream has never contained a job.
+    is_fresh: bool,
 }
 
 impl Queue {
@@ -58,35 +85,54 @@ impl Queue {
     /// [`Server`](ErrorKind::Server).
     pub async fn pusher(&self) -> Result<Pusher, Error> {
         let queue = self.clone();
-        let reading = move || {
-            let queue = queue.clone();
-            async move { Ok((queue.pushed().await?, queue.sealed().await?)) }
-        };
-        let (earlier, sealed) = self.server.repeat(reading).await?;
+        let reading = move || earlier(queue.clone());
+        let earlier = self.server.repeat(reading).await?;
+        let stored = earlier.pushed.index;
         Ok(Pusher {
             queue: self.clone(),
-            sealed,
+            repeated_until: match earlier.is_fresh {
+                true => 0,
+                false => stored + STORED_EVERY + WINDOW as u64,
+            },
+            sealed: earlier.sealed,
             next_index: 0,
             digest: Sha256::new(),
             unacknowledged: FuturesOrdered::new(),
-            acknowledged: earlier.index,
-            latest: None,
-            stored: earlier.index,
-            earlier,
+            acknowledged: stored,
+            checkpoints: VecDeque::new(),
+            stored,
+            revision: earlier.revision,
+            earlier: earlier.pushed,
         })
     }
+}
 
-    async fn pushed(&self) -> Result<Pushed, Error> {
-        let value = self.state.get(PUSHED).await;
-        let value = value.map_err(Error::server("read a bucket"))?;
-        let Some(json) = value else {
-            return Ok(Pushed::default());
-        };
-        serde_json::from_slice(&json).map_err(|error| {
-            let message = "the progress of the push is that of another version of inflight";
-            Error::new(ErrorKind::Data, message).with_source(error)
-        })
-    }
+async fn earlier(queue: Queue) -> Result<Earlier, Error> {
+    let (pushed, revision) = match read_progress(&queue).await? {
+        None => (Pushed::default(), 0),
+        Some((json, revision)) => {
+            let pushed = serde_json::from_slice(&json).map_err(|error| {
+                let message = "the progress of the push is that of another version of inflight";
+                Error::new(ErrorKind::Data, message).with_source(error)
+            })?;
+            (pushed, revision)
+        }
+    };
+    let jobs = queue.parts.jobs.get_info().await;
+    let jobs = jobs.map_err(Error::server("count the jobs"))?;
+    Ok(Earlier {
+        pushed,
+        revision,
+        sealed: queue.sealed().await?,
+        is_fresh: jobs.state.last_sequence == 0,
+    })
+}
+
+/// Returns the progress of the push in the bucket, and its revision.
+async fn read_progress(queue: &Queue) -> Result<Option<(Bytes, u64)>, Error> {
+    let entry = queue.parts.state.entry(PUSHED).await;
+    let entry = entry.map_err(Error::server("read a bucket"))?;
+    Ok(entry.map(|entry| (entry.value, entry.revision)))
 }
 
 impl Pusher {
@@ -123,22 +169,21 @@ impl Pusher {
         if self.next_index < self.earlier.index {
             return Ok(());
         }
-        let pushed = Pushed {
-            index: self.next_index,
-            digest: format!("{:x}", self.digest.clone().finalize()),
-        };
         if self.next_index == self.earlier.index {
-            return match pushed == self.earlier {
+            return match self.progress() == self.earlier {
                 true => Ok(()),
                 false => Err(self.other_list()),
             };
         }
-        let partition = partition_of(host, self.queue.settings.partitions);
-        let subject = self.queue.name.job(partition, index);
-        let publishing = publish(self.queue.clone(), subject, job);
-        let publishing = async move { publishing.await.map(|()| pushed) };
+        let partition = partition_of(host, self.queue.parts.settings.partitions);
+        let subject = self.queue.parts.name.job(partition, index);
+        let is_repeated = index < self.repeated_until;
+        let publishing = publish(self.queue.clone(), index, subject, job, is_repeated);
         self.unacknowledged
             .push_back(self.queue.server.spawn(publishing));
+        if self.next_index.is_multiple_of(STORED_EVERY) {
+            self.checkpoints.push_back(self.progress());
+        }
         Ok(())
     }
 
@@ -179,7 +224,11 @@ impl Pusher {
         while !self.unacknowledged.is_empty() {
             self.acknowledge_next().await?;
         }
-        self.store().await
+        let progress = self.progress();
+        match progress.index > self.stored {
+            true => self.store(progress).await,
+            false => Ok(()),
+        }
     }
 
     fn other_list(&self) -> Error {
@@ -194,73 +243,162 @@ impl Pusher {
         let Some(done) = self.unacknowledged.next().await else {
             return Ok(());
         };
-        let pushed = done.map_err(|error| {
+        done.map_err(|error| {
             Error::new(ErrorKind::Server, "a job was not sent").with_source(error)
         })??;
-        self.acknowledged = pushed.index;
-        self.latest = Some(pushed);
-        match self.acknowledged - self.stored >= STORED_EVERY {
-            true => self.store().await,
-            false => Ok(()),
+        self.acknowledged += 1;
+        let is_reached = |checkpoint: &Pushed| checkpoint.index == self.acknowledged;
+        if self.checkpoints.front().is_some_and(is_reached)
+            && let Some(progress) = self.checkpoints.pop_front()
+        {
+            self.store(progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the progress after the last job.
+    fn progress(&self) -> Pushed {
+        Pushed {
+            index: self.next_index,
+            digest: format!("{:x}", self.digest.clone().finalize()),
         }
     }
 
-    /// Stores that the jobs before `acknowledged` need not be pushed again.
-    async fn store(&mut self) -> Result<(), Error> {
-        let Some(pushed) = self.latest.take() else {
-            return Ok(());
-        };
-        let stored = pushed.index;
-        let json = serde_json::to_vec(&pushed).map_err(Error::server("store the progress"))?;
-        let queue = self.queue.clone();
-        let json = Bytes::from(json);
-        let storing = move || {
-            let (queue, json) = (queue.clone(), json.clone());
-            async move {
-                let put = queue.state.put(PUSHED, json).await;
-                put.map(drop).map_err(Error::server("write a bucket"))
-            }
-        };
-        self.queue.server.repeat(storing).await?;
+    /// Stores that the jobs before an index need not be pushed again.
+    async fn store(&mut self, progress: Pushed) -> Result<(), Error> {
+        let stored = progress.index;
+        let json = serde_json::to_vec(&progress).map_err(Error::server("store the progress"))?;
+        let (queue, json, revision) = (self.queue.clone(), Bytes::from(json), self.revision);
+        let storing = move || store_progress(queue.clone(), json.clone(), revision);
+        self.revision = self.queue.server.repeat(storing).await?;
         self.stored = stored;
         Ok(())
     }
 }
 
+/// Replaces the progress of a revision, and returns the new revision.
+async fn store_progress(queue: Queue, json: Bytes, revision: u64) -> Result<u64, Error> {
+    let updated = queue.parts.state.update(PUSHED, json.clone(), revision);
+    match updated.await {
+        Ok(revision) => Ok(revision),
+        Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+            match read_progress(&queue).await? {
+                // An earlier attempt succeeded, and its response was lost.
+                Some((stored, revision)) if stored == json => Ok(revision),
+                _ => {
+                    let message =
+                        "another push adds jobs to this queue: wait until it ends, and try again";
+                    Err(Error::new(ErrorKind::Conflict, message))
+                }
+            }
+        }
+        Err(error) => Err(Error::server("write a bucket")(error)),
+    }
+}
+
 /// Publishes a job, and repeats this while the stream is full. A job that is already stored is not an error.
-async fn publish(queue: Queue, subject: String, job: Bytes) -> Result<(), Error> {
+async fn publish(
+    queue: Queue,
+    index: u64,
+    subject: String,
+    job: Bytes,
+    is_repeated: bool,
+) -> Result<(), Error> {
+    let server = queue.server.clone();
+    if is_repeated {
+        let find = || find_job(&queue, index, &subject, &job);
+        if repeated(&server, find).await? {
+            return Ok(());
+        }
+    }
     loop {
-        let publishing = {
-            let (queue, subject, job) = (queue.clone(), subject.clone(), job.clone());
-            move || publish_once(queue.clone(), subject.clone(), job.clone())
-        };
-        match queue.server.repeat(publishing).await {
+        let publishing = || publish_once(&queue, &subject, &job, is_repeated);
+        match repeated(&server, publishing).await {
             Err(error) if error.kind() == ErrorKind::Full => tokio::time::sleep(RETRY).await,
             result => return result,
         }
     }
 }
 
-async fn publish_once(queue: Queue, subject: String, job: Bytes) -> Result<(), Error> {
-    let error = match queue.server.context().publish(subject, job).await {
+/// Returns whether the stream contains the job.
+///
+/// # Errors
+///
+/// [`Conflict`](ErrorKind::Conflict) if it contains another job with this index, from another list.
+async fn find_job(queue: &Queue, index: u64, subject: &str, job: &Bytes) -> Result<bool, Error> {
+    let any_partition = queue.parts.name.any_job(index);
+    let found = queue
+        .parts
+        .jobs
+        .get_last_raw_message_by_subject(&any_partition);
+    match found.await {
+        Ok(found) if *found.subject == *subject && found.payload == *job => Ok(true),
+        Ok(_) => Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "an earlier push had another job {index}: push the same list, or use another queue"
+            ),
+        )),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+        Err(error) => Err(Error::server("look for a job")(error)),
+    }
+}
+
+async fn publish_once(
+    queue: &Queue,
+    subject: &str,
+    job: &Bytes,
+    is_repeated: bool,
+) -> Result<(), Error> {
+    let mut message = PublishMessage::build().payload(job.clone());
+    if is_repeated {
+        message = message.header(REPEATED, "1");
+    }
+    let sent = queue
+        .server
+        .context()
+        .send_publish(subject.to_owned(), message);
+    let error = match sent.await {
         Ok(acknowledgement) => match acknowledgement.await {
             Ok(_) => return Ok(()),
             Err(error) => error,
         },
         Err(error) => error,
     };
+    let too_large = |message: &str| Error::new(ErrorKind::TooLarge, message);
     if error.kind() == PublishErrorKind::MaxPayloadExceeded {
         let message = "a job is larger than the max_payload of the server";
-        return Err(Error::new(ErrorKind::TooLarge, message).with_source(error));
+        return Err(too_large(message).with_source(error));
     }
     match Refusal::of(&error) {
         Refusal::Duplicate => Ok(()),
         Refusal::Full => {
-            Err(Error::new(ErrorKind::Full, "the stream of jobs is full").with_source(error))
+            let size = subject.len() + job.len() + MESSAGE_OVERHEAD;
+            let max_bytes = queue.parts.settings.max_bytes;
+            // Such a job would wait for ever.
+            let is_too_large = max_bytes.is_some_and(|max_bytes| size as u64 > max_bytes);
+            let refused = match is_too_large {
+                true => too_large("a job is larger than the max_bytes of the queue"),
+                false => Error::new(ErrorKind::Full, "the stream of jobs is full"),
+            };
+            Err(refused.with_source(error))
         }
         Refusal::Other => Err(Error::server("store a job")(error)),
     }
 }
+
+/// Returns whether an earlier push may have added the job already.
+pub(crate) fn is_repeated(headers: Option<&HeaderMap>) -> bool {
+    headers.is_some_and(|headers| headers.get(REPEATED).is_some())
+}
+
+/// The codes of the limits of an account and of a server.
+const RESOURCE_LIMITS: [ErrorCode; 4] = [
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+    ErrorCode::INSUFFICIENT_RESOURCES,
+    ErrorCode::MEMORY_RESOURCES_EXCEEDED,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+];
 
 /// Why a message was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,12 +415,16 @@ impl Refusal {
     pub(crate) fn of(error: &PublishError) -> Self {
         let source = std::error::Error::source(error);
         let refused = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
-        // The server uses one code for all limits, so only its text distinguishes them.
-        let Some(refused) =
-            refused.filter(|error| error.error_code() == ErrorCode::STREAM_STORE_FAILED)
-        else {
+        let Some(refused) = refused else {
             return Self::Other;
         };
+        if RESOURCE_LIMITS.contains(&refused.error_code()) {
+            return Self::Full;
+        }
+        if refused.error_code() != ErrorCode::STREAM_STORE_FAILED {
+            return Self::Other;
+        }
+        // The server uses one code for all limits of a stream, so only its text distinguishes them.
         match refused.to_string() {
             text if text.contains("per subject") => Self::Duplicate,
             text if text.contains("maximum") => Self::Full,

@@ -1,5 +1,6 @@
 //! An open queue, and the streams and buckets that it consists of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
@@ -61,6 +62,13 @@ impl Default for Settings {
 #[derive(Clone, Debug)]
 pub struct Queue {
     pub(crate) server: Server,
+    /// Shared, because clones of a stream are expensive, and each operation has a clone of the queue.
+    pub(crate) parts: Arc<QueueParts>,
+}
+
+/// What a queue consists of.
+#[derive(Debug)]
+pub(crate) struct QueueParts {
     pub(crate) name: QueueName,
     pub(crate) settings: Settings,
     pub(crate) jobs: Stream,
@@ -73,7 +81,7 @@ pub struct Queue {
 impl Queue {
     /// Returns the settings.
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.parts.settings
     }
 
     pub(crate) async fn create(
@@ -123,13 +131,13 @@ impl Queue {
         // Another process may have created the queue meanwhile. `open` reads the settings that are stored.
         let _ = state.create(MANIFEST, Bytes::from(json)).await;
         let queue = Self::open(server, name).await?;
-        match queue.settings == settings {
+        match queue.parts.settings == settings {
             true => Ok(queue),
             false => Err(Error::new(
                 ErrorKind::Conflict,
                 format!(
                     "the queue {} exists with other settings: {:?}",
-                    queue.name, queue.settings
+                    queue.parts.name, queue.parts.settings
                 ),
             )),
         }
@@ -162,8 +170,7 @@ impl Queue {
             .get_stream(name.failures())
             .await
             .map_err(Error::server("open the stream of failures"))?;
-        Ok(Self {
-            server,
+        let parts = QueueParts {
             name,
             settings,
             jobs,
@@ -171,6 +178,10 @@ impl Queue {
             failures,
             state,
             workers,
+        };
+        Ok(Self {
+            server,
+            parts: Arc::new(parts),
         })
     }
 
@@ -186,7 +197,7 @@ impl Queue {
     ///
     /// [`Server`](ErrorKind::Server). [`Server::delete`](crate::Server::delete) then deletes the rest.
     pub async fn delete(self) -> Result<(), Error> {
-        self.server.delete(&self.name).await
+        self.server.delete(&self.parts.name).await
     }
 
     pub(crate) async fn delete_parts(context: &Context, name: &QueueName) -> Result<(), Error> {
@@ -217,8 +228,12 @@ impl Queue {
     ///
     /// `Store::keys` would create a consumer for each call, and the server would delete it only later.
     pub(crate) async fn worker_names(&self) -> Result<Vec<String>, Error> {
-        let prefix = self.workers.prefix.clone();
-        let subjects = self.workers.stream.info_with_subjects(format!("{prefix}>"));
+        let prefix = self.parts.workers.prefix.clone();
+        let subjects = self
+            .parts
+            .workers
+            .stream
+            .info_with_subjects(format!("{prefix}>"));
         let subjects = subjects.await.map_err(Error::server("list the workers"))?;
         let name = |(subject, _): (String, usize)| {
             subject.strip_prefix(&prefix).unwrap_or(&subject).to_owned()
@@ -230,8 +245,8 @@ impl Queue {
     /// Removes a worker from the list.
     pub(crate) async fn remove_worker(&self, name: &str) -> Result<(), Error> {
         // `Store::delete` would add a message that marks the key as deleted, and the list would still show it.
-        let subject = format!("{}{name}", self.workers.prefix);
-        let removed = self.workers.stream.purge().filter(subject).await;
+        let subject = format!("{}{name}", self.parts.workers.prefix);
+        let removed = self.parts.workers.stream.purge().filter(subject).await;
         removed
             .map(drop)
             .map_err(Error::server("remove the worker from the list"))
@@ -244,7 +259,7 @@ impl Queue {
 
     /// Reads a number from the bucket.
     pub(crate) async fn number(&self, key: &str) -> Result<Option<u64>, Error> {
-        let value = self.state.get(key).await;
+        let value = self.parts.state.get(key).await;
         let Some(value) = value.map_err(Error::server("read a bucket"))? else {
             return Ok(None);
         };
@@ -259,7 +274,11 @@ impl Queue {
 
     /// Writes a number into the bucket.
     pub(crate) async fn store(&self, key: &str, number: u64) -> Result<(), Error> {
-        let stored = self.state.put(key, Bytes::from(number.to_string())).await;
+        let stored = self
+            .parts
+            .state
+            .put(key, Bytes::from(number.to_string()))
+            .await;
         stored.map(drop).map_err(Error::server("write a bucket"))
     }
 }

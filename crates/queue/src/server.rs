@@ -49,10 +49,14 @@ pub struct Connect {
 /// If the connection is lost, the client connects again, and operations wait.
 #[derive(Clone)]
 pub struct Server {
+    connection: Arc<ServerConnection>,
+}
+
+struct ServerConnection {
     context: Context,
     handle: Handle,
-    /// Ends when the last clone is dropped.
-    _runtime: Arc<NatsRuntime>,
+    /// Ends when the last clone of the server is dropped.
+    _runtime: NatsRuntime,
 }
 
 /// The runtime of NATS.
@@ -90,11 +94,14 @@ impl Server {
                 Error::new(ErrorKind::Connect, "cannot start a thread").with_source(error)
             })?;
         let handle = runtime.handle().clone();
-        let runtime = Arc::new(NatsRuntime(Some(runtime)));
-        Ok(Self {
+        let runtime = NatsRuntime(Some(runtime));
+        let connection = ServerConnection {
             context: run(&handle, connected(connect)).await?,
             handle,
             _runtime: runtime,
+        };
+        Ok(Self {
+            connection: Arc::new(connection),
         })
     }
 
@@ -125,13 +132,17 @@ impl Server {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if there is no part of such a queue, and [`Server`](ErrorKind::Server).
     pub async fn delete(&self, name: &QueueName) -> Result<(), Error> {
-        let (context, name) = (self.context.clone(), name.clone());
-        self.run(async move { Queue::delete_parts(&context, &name).await })
+        let (server, name) = (self.clone(), name.clone());
+        self.run(async move { Queue::delete_parts(server.context(), &name).await })
             .await
     }
 
     pub(crate) fn context(&self) -> &Context {
-        &self.context
+        &self.connection.context
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.context().client().connection_state() == State::Connected
     }
 
     /// Runs a future on the runtime of NATS, so that any executor can wait for it. If the caller stops waiting, the
@@ -141,40 +152,21 @@ impl Server {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        run(&self.handle, future)
+        run(&self.connection.handle, future)
     }
 
     /// Runs an operation on the runtime of NATS, and repeats it while the server is away.
-    ///
-    /// Without a connection, this repeats the operation for ever. With a connection, it repeats the operation for
-    /// [`STARTUP`], because a server that has just started does not have its streams yet.
     pub(crate) fn repeat<T, F, O>(
         &self,
-        mut operation: O,
+        operation: O,
     ) -> impl Future<Output = Result<T, Error>> + use<T, F, O>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send,
         O: FnMut() -> F + Send + 'static,
     {
-        let client = self.context.client();
-        let repeated = async move {
-            let mut connected_since = Instant::now();
-            loop {
-                match operation().await {
-                    Err(error) if error.kind() == ErrorKind::Server => {
-                        if client.connection_state() != State::Connected {
-                            connected_since = Instant::now();
-                        } else if connected_since.elapsed() > STARTUP {
-                            return Err(error);
-                        }
-                    }
-                    result => return result,
-                }
-                tokio::time::sleep(RETRY).await;
-            }
-        };
-        self.run(repeated)
+        let server = self.clone();
+        self.run(async move { repeated(&server, operation).await })
     }
 
     /// Starts a future on the runtime of NATS.
@@ -182,12 +174,40 @@ impl Server {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
-        self.handle.spawn(future)
+        self.connection.handle.spawn(future)
     }
 
     /// Starts a task that runs until the returned guard is dropped.
     pub(crate) fn start(&self, future: impl Future<Output = ()> + Send + 'static) -> TaskGuard {
-        TaskGuard(self.handle.spawn(future))
+        TaskGuard(self.connection.handle.spawn(future))
+    }
+}
+
+/// Repeats an operation while the server is away.
+///
+/// Without a connection, this repeats the operation for ever. With a connection, it repeats the operation for
+/// [`STARTUP`], because a server that has just started does not have its streams yet.
+pub(crate) async fn repeated<T, F>(
+    server: &Server,
+    mut operation: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut connected_since = None;
+    loop {
+        match operation().await {
+            Err(error) if error.kind() == ErrorKind::Server => {
+                let since = *connected_since.get_or_insert_with(Instant::now);
+                if !server.is_connected() {
+                    connected_since = None;
+                } else if since.elapsed() > STARTUP {
+                    return Err(error);
+                }
+            }
+            result => return result,
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 

@@ -88,7 +88,7 @@ impl Queue {
 
     pub(crate) async fn progress_once(&self) -> Result<Progress, Error> {
         let total = self.sealed().await?;
-        let results = self.results.get_info().await;
+        let results = self.parts.results.get_info().await;
         let results = results.map_err(Error::server("count the results"))?;
         let done = results.state.messages;
         Ok(Progress { total, done })
@@ -111,20 +111,20 @@ impl Queue {
 }
 
 async fn status(queue: &Queue) -> Result<Status, Error> {
-    let jobs = queue.jobs.get_info().await;
+    let jobs = queue.parts.jobs.get_info().await;
     let jobs = jobs.map_err(Error::server("count the jobs"))?;
-    let results = queue.results.get_info().await;
+    let results = queue.parts.results.get_info().await;
     let results = results.map_err(Error::server("count the results"))?;
     let names = queue.worker_names().await?;
     let mut workers = Vec::new();
     for name in &names {
-        let in_flight = queue.workers.get(name).await;
+        let in_flight = queue.parts.workers.get(name).await;
         let in_flight = in_flight.map_err(Error::server("list the workers"))?;
         let in_flight = in_flight.as_deref().and_then(number);
         let all = names.iter().map(String::as_str);
         workers.push(WorkerStatus {
             name: name.clone(),
-            partitions: partitions_of(name, all, queue.settings.partitions).len(),
+            partitions: partitions_of(name, all, queue.parts.settings.partitions).len(),
             in_flight: in_flight.unwrap_or(0),
         });
     }
@@ -146,7 +146,10 @@ async fn status(queue: &Queue) -> Result<Status, Error> {
 }
 
 async fn failures(queue: &Queue) -> Result<BTreeMap<String, u64>, Error> {
-    let subjects = queue.failures.info_with_subjects(queue.name.all_failures());
+    let subjects = queue
+        .parts
+        .failures
+        .info_with_subjects(queue.parts.name.all_failures());
     let mut subjects = subjects
         .await
         .map_err(Error::server("count the failures"))?;
@@ -163,7 +166,7 @@ async fn failures(queue: &Queue) -> Result<BTreeMap<String, u64>, Error> {
 async fn rate(queue: &Queue, results: &State) -> Option<f64> {
     let count = results.messages.saturating_sub(1).min(RATE_RESULTS);
     let first = results.last_sequence.checked_sub(count)?;
-    let first = queue.results.direct_get(first).await.ok()?;
+    let first = queue.parts.results.direct_get(first).await.ok()?;
     let seconds = (results.last_timestamp - first.time).as_seconds_f64();
     (seconds > 0.0).then(|| count as f64 / seconds)
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::member::{Member, Shared, return_jobs, unpin};
 use crate::push::Refusal;
 use crate::queue::Queue;
-use crate::server::TaskGuard;
+use crate::server::{TaskGuard, repeated};
 
 /// How long a worker that closes waits for the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,6 +55,8 @@ pub struct Job {
     pub(crate) index: u64,
     pub(crate) payload: Bytes,
     pub(crate) deliveries: u64,
+    /// Whether an earlier push may have added the job already.
+    pub(crate) is_repeated: bool,
     pub(crate) attempt: u64,
     pub(crate) max_starts: u64,
     pub(crate) acker: Arc<Acker>,
@@ -191,16 +193,13 @@ impl Job {
         if !self.shared.start(self.index) {
             return Ok(None);
         }
+        // The server has delivered the job for the first time, and no earlier push has added it.
+        if self.deliveries <= 1 && !self.is_repeated {
+            self.attempt = 1;
+            return Ok(Some(self));
+        }
         let (queue, index, deliveries) = (self.queue.clone(), self.index, self.deliveries);
-        let reading = move || {
-            let queue = queue.clone();
-            async move {
-                match has_result(&queue, index).await? {
-                    true => Ok(None),
-                    false => earlier_starts(&queue, index, deliveries).await.map(Some),
-                }
-            }
-        };
+        let reading = move || earlier_starts(queue.clone(), index, deliveries);
         match self.queue.server.repeat(reading).await? {
             Some(earlier) => {
                 self.attempt = earlier + 1;
@@ -258,13 +257,10 @@ impl Job {
     /// an error, the server delivers the job again later.
     pub async fn finish(mut self, result: Bytes, failure: Option<&str>) -> Result<Finished, Error> {
         let (queue, index, acker) = (self.queue.clone(), self.index, self.acker.clone());
-        let failure = failure.map(|kind| queue.name.failure(kind));
-        let recording = {
-            let queue = queue.clone();
-            move || record(queue.clone(), index, result.clone())
-        };
-        let finished = self.queue.server.repeat(recording).await?;
+        let failure = failure.map(|kind| queue.parts.name.failure(kind));
         let finishing = async move {
+            let recording = || record(&queue, index, &result);
+            let finished = repeated(&queue.server, recording).await?;
             if let (Finished::Recorded, Some(subject)) = (finished, failure) {
                 count_failure(&queue, subject).await;
             }
@@ -308,22 +304,32 @@ impl Drop for Job {
 
 async fn has_result(queue: &Queue, index: u64) -> Result<bool, Error> {
     use async_nats::jetstream::stream::DirectGetErrorKind;
-    let subject = queue.name.result(index);
-    match queue.results.direct_get_last_for_subject(subject).await {
+    let subject = queue.parts.name.result(index);
+    match queue
+        .parts
+        .results
+        .direct_get_last_for_subject(subject)
+        .await
+    {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::server("look for a result")(error)),
     }
 }
 
-/// Returns how often a job was started before.
+/// Returns how often a job was started before, or `None` if it has a result.
 ///
 /// The number of deliveries would be too large, because the server also delivers a job again that waited when its
 /// worker ended.
-async fn earlier_starts(queue: &Queue, index: u64, deliveries: u64) -> Result<u64, Error> {
+async fn earlier_starts(queue: Queue, index: u64, deliveries: u64) -> Result<Option<u64>, Error> {
+    if has_result(&queue, index).await? {
+        return Ok(None);
+    }
     match deliveries {
-        0 | 1 => Ok(0),
-        _ => Ok(queue.number(&starts_key(index)).await?.unwrap_or(0)),
+        0 | 1 => Ok(Some(0)),
+        _ => Ok(Some(
+            queue.number(&starts_key(index)).await?.unwrap_or_default(),
+        )),
     }
 }
 
@@ -332,9 +338,14 @@ fn starts_key(index: u64) -> String {
 }
 
 /// Stores a result.
-async fn record(queue: Queue, index: u64, result: Bytes) -> Result<Finished, Error> {
-    let subject = queue.name.result(index);
-    let error = match queue.server.context().publish(subject, result).await {
+async fn record(queue: &Queue, index: u64, result: &Bytes) -> Result<Finished, Error> {
+    let subject = queue.parts.name.result(index);
+    let error = match queue
+        .server
+        .context()
+        .publish(subject, result.clone())
+        .await
+    {
         Ok(acknowledgement) => match acknowledgement.await {
             Ok(_) => return Ok(Finished::Recorded),
             Err(error) => error,
