@@ -61,7 +61,7 @@ bench-figures MACHINE:
 peers:
     bash crates/lab/peers/setup.sh
 
-# Install nats-server for the tests of `inflight queue`, unless it is on the PATH.
+# Install nats-server for the tests of `inflight queue`, unless it is on the PATH, and old versions of it.
 nats:
     @bash .ci/nats.sh
 
@@ -114,6 +114,11 @@ soak-killed CELL="tokio" REQUESTS="1000000":
 queue-killed URLS="50000" KILLS="10" SERVER_KILLS="2":
     QUEUE_URLS={{URLS}} QUEUE_KILLS={{KILLS}} QUEUE_SERVER_KILLS={{SERVER_KILLS}} \
         cargo test --release -p inflight-cli --test program -- --nocapture --test-threads 1 workers_and_the_server
+
+# Run the tests of queues with the oldest nats-server that they support (needs `just nats`).
+queue-oldest:
+    NATS_REQUIRED=1 NATS_SERVER="$(realpath "${CARGO_TARGET_DIR:-target}/nats-oldest/bin/nats-server")" \
+        cargo test -p inflight-queue --test queue
 
 # Run both soak tests with few requests, as CI does (about a minute, without the compilation).
 soak-small:
@@ -319,4 +324,4 @@ appearance *OPTIONS: docs
 ci: lint features test exercises alone swap first-page errors docs appearance deny (simulate-bugs "1000")
 
 # Run the checks of CI that find rarer errors.
-ci-deep: packaged semver feature-pairs instructions windows soak-small queue-killed fuzz-small loom miri
+ci-deep: packaged semver feature-pairs instructions windows soak-small queue-oldest queue-killed fuzz-small loom miri

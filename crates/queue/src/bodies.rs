@@ -40,25 +40,27 @@ impl Queue {
     /// [`Server`](ErrorKind::Server).
     pub async fn bodies(&self) -> Result<Bodies, Error> {
         let queue = self.clone();
-        let opening = async move {
-            let config = object_store::Config {
-                bucket: queue.parts.name.bodies(),
-                num_replicas: queue.parts.settings.replicas,
-                ..object_store::Config::default()
-            };
-            let store = queue.server.context().create_object_store(config).await;
-            let store = store.map_err(Error::server("create the object store"))?;
-            let stream = format!("OBJ_{}", queue.parts.name.bodies());
-            let parts = queue.server.context().get_stream(stream).await;
-            let parts = parts.map_err(Error::server("open the object store"))?;
-            Ok(Bodies {
-                queue,
-                store,
-                parts,
-            })
-        };
-        self.server.run(opening).await
+        let opening = move || open(queue.clone());
+        self.server.repeat(opening).await
     }
+}
+
+async fn open(queue: Queue) -> Result<Bodies, Error> {
+    let config = object_store::Config {
+        bucket: queue.parts.name.bodies(),
+        num_replicas: queue.parts.settings.replicas,
+        ..object_store::Config::default()
+    };
+    let store = queue.server.context().create_object_store(config).await;
+    let store = store.map_err(Error::server("create the object store"))?;
+    let stream = format!("OBJ_{}", queue.parts.name.bodies());
+    let parts = queue.server.context().get_stream(stream).await;
+    let parts = parts.map_err(Error::server("open the object store"))?;
+    Ok(Bodies {
+        queue,
+        store,
+        parts,
+    })
 }
 
 impl Bodies {

@@ -74,12 +74,15 @@ impl Queue {
     /// [`Server`](crate::ErrorKind::Server).
     pub async fn collector(&self, from: CollectFrom) -> Result<Collector, Error> {
         let queue = self.clone();
-        let creating = async move {
-            let consumer = consumer(&queue, from).await;
-            let consumer = consumer.map_err(Error::server("create a consumer"))?;
-            Ok(Collector { queue, consumer })
+        let creating = move || {
+            let queue = queue.clone();
+            async move {
+                let consumer = consumer(&queue, from).await;
+                let consumer = consumer.map_err(Error::server("create a consumer"))?;
+                Ok(Collector { queue, consumer })
+            }
         };
-        self.server.run(creating).await
+        self.server.repeat(creating).await
     }
 }
 

@@ -22,7 +22,7 @@ pub enum ErrorKind {
     NotFound,
     /// The queue exists with other settings, or a stream that belongs to no queue has its name.
     Conflict,
-    /// A job is larger than a message may be.
+    /// A job or a result is larger than a message may be.
     TooLarge,
     /// The stream is full.
     Full,

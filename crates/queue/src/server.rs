@@ -123,7 +123,8 @@ impl Server {
     /// [`NotFound`](ErrorKind::NotFound) if there is no such queue, and [`Server`](ErrorKind::Server).
     pub async fn open(&self, name: &QueueName) -> Result<Queue, Error> {
         let (server, name) = (self.clone(), name.clone());
-        self.run(Queue::open(server, name)).await
+        let opening = move || Queue::open(server.clone(), name.clone());
+        self.repeat(opening).await
     }
 
     /// Deletes a queue with all jobs, results and bodies. If an earlier deletion was interrupted, deletes the rest.

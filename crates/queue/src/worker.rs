@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::Acker;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,8 +16,8 @@ use crate::push::Refusal;
 use crate::queue::Queue;
 use crate::server::{TaskGuard, repeated};
 
-/// How long a worker that closes waits for the server.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a worker that closes waits for the server. Longer than one request may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The options of a worker.
 #[derive(Clone, Debug)]
@@ -97,9 +98,12 @@ impl Queue {
         let (name, shared) = (member.name.clone(), member.shared.clone());
         let joining = {
             let member = member.clone();
-            async move { member.report_alive().await }
+            move || {
+                let member = member.clone();
+                async move { member.report_alive().await }
+            }
         };
-        self.server.run(joining).await?;
+        self.server.repeat(joining).await?;
         let returning = self.server.start(return_jobs(returned));
         let membership = self.server.start(member.run());
         Ok(Worker {
@@ -231,6 +235,11 @@ impl Job {
         self.attempt > self.max_starts
     }
 
+    /// Returns the largest result in bytes that the server accepts.
+    pub fn max_result_len(&self) -> usize {
+        self.queue.server.context().client().max_payload()
+    }
+
     /// Returns a new name for a body of this job, so that no other worker stores another body under it.
     pub fn new_body_name(&self) -> String {
         format!("{}.{:08x}", self.index, fastrand::u32(..))
@@ -253,8 +262,9 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`Full`](ErrorKind::Full), if the server has no space for the result, and [`Server`](ErrorKind::Server). After
-    /// an error, the server delivers the job again later.
+    /// [`TooLarge`](ErrorKind::TooLarge) if the result is longer than [`max_result_len`](Self::max_result_len),
+    /// [`Full`](ErrorKind::Full) if the server has no space for the result, and [`Server`](ErrorKind::Server). After an
+    /// error, the server delivers the job again later.
     pub async fn finish(mut self, result: Bytes, failure: Option<&str>) -> Result<Finished, Error> {
         let (queue, index, acker) = (self.queue.clone(), self.index, self.acker.clone());
         let failure = failure.map(|kind| queue.parts.name.failure(kind));
@@ -352,6 +362,10 @@ async fn record(queue: &Queue, index: u64, result: &Bytes) -> Result<Finished, E
         },
         Err(error) => error,
     };
+    if error.kind() == PublishErrorKind::MaxPayloadExceeded {
+        let message = "a result is larger than the max_payload of the server";
+        return Err(Error::new(ErrorKind::TooLarge, message).with_source(error));
+    }
     match Refusal::of(&error) {
         Refusal::Duplicate => Ok(Finished::HadResult),
         Refusal::Full => {

@@ -48,6 +48,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// In how many deliveries more than `--attempts` a URL may end its worker before it counts as lost.
 const LOST_AFTER: u64 = 3;
 
+/// The most characters of a text in a record that was too large for a message.
+const MAX_SHORTENED: usize = 1000;
+
 /// The kind of error of a URL that ends its workers.
 const LOST: &str = "lost";
 
@@ -341,8 +344,12 @@ impl TaskContext {
             ),
             false => Record::sent(index, &url.text, &stats, result),
         };
-        let record = record.with_id(url.id());
-        let line = json_line(&record).unwrap_or_default();
+        let mut record = record.with_id(url.id());
+        let mut line = json_line(&record).unwrap_or_default();
+        if line.len() > queued.max_result_len() {
+            record = shortened(record);
+            line = json_line(&record).unwrap_or_default();
+        }
         let failure = record.error.as_ref().map(|failure| failure.kind);
         queued.finish(line.into(), failure).await?;
         Ok(Ended::Done(Box::new(record)))
@@ -408,6 +415,24 @@ fn lost(attempt: u64) -> Failure {
         ),
         is_transient: false,
     }
+}
+
+/// Shortens the texts of a record that is too large for a message. Its index still identifies the URL.
+fn shortened(mut record: Record) -> Record {
+    let failure = record.error.as_mut().map(|failure| &mut failure.message);
+    let texts = [
+        Some(&mut record.url),
+        record.final_url.as_mut(),
+        record.id.as_mut(),
+        failure,
+    ];
+    for text in texts.into_iter().flatten() {
+        if let Some((end, _)) = text.char_indices().nth(MAX_SHORTENED) {
+            text.truncate(end);
+            text.push('…');
+        }
+    }
+    record
 }
 
 /// Counts a URL while it is being fetched.

@@ -1,15 +1,17 @@
 //! Tests of `inflight queue` with a real nats-server.
 #![allow(clippy::print_stderr, reason = "reports a missing server")]
 
-#[path = "../../../queue/tests/support/nats.rs"]
+#[path = "../../../queue/tests/queue/support/nats.rs"]
 mod nats;
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use inflight_origin::Origin;
+use inflight_origin::script::{Script, ScriptedServer};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -170,8 +172,9 @@ fn a_worker_ends_at_a_signal_while_the_server_is_away() {
         .wait_for(TIMEOUT, |stats| stats.in_flight == 1)
         .unwrap();
     nats.stop();
-    // The worker asks each second whether the queue is complete.
-    std::thread::sleep(Duration::from_secs(2));
+    // As soon as the worker notices this, it connects again.
+    let port = TcpListener::bind(nats.url().replace("nats://", "")).unwrap();
+    port.accept().unwrap();
     kill_process(Pid::from_child(&worker), Signal::TERM).unwrap();
     assert_eq!(finish(worker).code, Some(130));
 }
@@ -422,6 +425,132 @@ fn bodies_can_be_stored_on_the_server() {
         let file = record["file"].as_str().unwrap();
         assert!(file.starts_with(&format!("{index}.")), "{file}");
     }
+}
+
+#[test]
+fn workers_that_start_and_end_in_order_request_no_url_twice() {
+    let Some(nats) = NatsServer::start(&[]) else {
+        return;
+    };
+    let origins: Vec<_> = (0..8).map(|_| Origin::start().unwrap()).collect();
+    let requests = || {
+        origins
+            .iter()
+            .map(|origin| origin.stats().requests)
+            .sum::<u64>()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let urls = 1_000;
+    let lines: Vec<_> = (0..urls)
+        .map(|n| input_line(&origins[n % 8].url(&format!("/page/{n}?delay_ms=20"))))
+        .collect();
+    push(&nats, directory.path(), &lines);
+    let arguments = ["work", "q", "--limit", "8"];
+    let mut workers = vec![start(&nats, &arguments)];
+    // Each new worker takes partitions from the others, and each ended one returns them.
+    for done in [100, 250, 400] {
+        wait_for(|| (requests() >= done).then_some(()));
+        workers.push(start(&nats, &arguments));
+        let joined = workers.len() as u64;
+        wait_for(|| {
+            let listed = status(&nats)["workers"].as_array().map(Vec::len);
+            (listed == Some(joined as usize)).then_some(())
+        });
+        if joined == 3 {
+            let ended = workers.remove(0);
+            kill_process(Pid::from_child(&ended), Signal::TERM).unwrap();
+            assert_eq!(finish(ended).code, Some(130));
+        }
+    }
+    for worker in workers {
+        assert_eq!(finish(worker).code, Some(0));
+    }
+    assert_eq!(kinds(&collect(&nats, 0)), vec!["ok"; urls]);
+    assert_eq!(requests(), urls as u64);
+}
+
+#[test]
+fn a_result_that_is_too_large_for_the_server_is_shortened() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("nats.conf");
+    fs::write(&config, "max_payload: 20000\n").unwrap();
+    let Some(nats) = NatsServer::start(&[&format!("--config={}", config.display())]) else {
+        return;
+    };
+    let origin = Origin::start().unwrap();
+    // The result contains the URL twice.
+    let long = origin.url(&format!("/page/1?{}", "x".repeat(15_000)));
+    push(&nats, directory.path(), &[input_line(&long)]);
+    succeed(&nats, &["work", "q"]);
+    let results = collect(&nats, 0);
+    assert_eq!(results[0]["status"], 200);
+    let url = results[0]["url"].as_str().unwrap();
+    assert!(url.ends_with("x…") && url.chars().count() == 1_001, "{url}");
+
+    // The job itself is too large.
+    succeed(&nats, &["drop", "q"]);
+    succeed(&nats, &["create", "q"]);
+    let file = directory.path().join("large");
+    fs::write(&file, origin.url(&format!("/{}", "x".repeat(30_000)))).unwrap();
+    let ran = queue(&nats, &["push", "q", "--input", file.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("max_payload"), "{ran:?}");
+}
+
+#[test]
+fn a_server_with_tls_and_an_authority_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let write = |file: &str, text: String| {
+        let path = directory.path().join(file);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let certificate = write("cert.pem", certified.cert.pem());
+    let key = write("key.pem", certified.signing_key.serialize_pem());
+    let Some(nats) = NatsServer::start(&[
+        "--tls",
+        &format!("--tlscert={certificate}"),
+        &format!("--tlskey={key}"),
+    ]) else {
+        return;
+    };
+    let url = nats.url().replace("nats:", "tls:");
+    let create = ["queue", "create", "q", "--server", &url];
+    let ran = run([&create[..], &["--server-cacert", &certificate]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let untrusted = run(create);
+    assert_eq!(untrusted.code, Some(2), "{untrusted:?}");
+    assert!(untrusted.stderr.contains("certificate"), "{untrusted:?}");
+}
+
+#[test]
+fn a_long_pause_of_one_host_does_not_stop_the_other_hosts_of_its_partition() {
+    let Some(nats) = NatsServer::start(&[]) else {
+        return;
+    };
+    let busy =
+        "HTTP/1.1 503 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let script = Script::new().read_request().send(busy).close();
+    let paused = ScriptedServer::with_script(script).unwrap();
+    let other = Origin::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let urls = 300;
+    let lines: Vec<_> = (0..urls)
+        .map(|_| input_line(&paused.url("/")))
+        .chain([input_line(&other.url("/page/1"))])
+        .collect();
+    succeed(&nats, &["create", "q", "--partitions", "1"]);
+    let file = directory.path().join("urls.jsonl");
+    fs::write(&file, lines.join("\n")).unwrap();
+    let file = file.to_str().unwrap();
+    succeed(&nats, &["push", "q", "--input", file, "--seal"]);
+    let worker = start(&nats, &["work", "q"]);
+    wait_for(|| (other.stats().requests > 0).then_some(()));
+    wait_for(|| (status(&nats)["done"] == 1).then_some(()));
+    kill_process(Pid::from_child(&worker), Signal::TERM).unwrap();
+    assert_eq!(finish(worker).code, Some(130));
+    assert_eq!(status(&nats)["remaining"], urls);
 }
 
 #[test]

@@ -1,83 +1,12 @@
-//! Tests with a real server.
-#![allow(clippy::print_stderr, reason = "reports a missing server")]
-
-mod support;
+//! Jobs and their results, with one server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use inflight_queue::{
-    CollectFrom, Connect, ErrorKind, Finished, Job, Queue, ResultLine, Server, Settings, Worker,
-    WorkerOptions,
-};
-use support::nats::NatsServer;
-use support::{connect, name};
+use inflight_queue::{Connect, ErrorKind, Finished, Server, Settings, WorkerOptions};
 
-fn settings() -> Settings {
-    Settings {
-        partitions: 4,
-        lease: Duration::from_secs(3),
-        ..Settings::default()
-    }
-}
-
-fn host(index: u64) -> String {
-    format!("http://host{}.test:80", index % 10)
-}
-
-async fn push(queue: &Queue, count: u64) {
-    let mut pusher = queue.pusher().await.unwrap();
-    for index in 0..count {
-        pusher
-            .push(&host(index), format!("job {index}").into())
-            .await
-            .unwrap();
-    }
-    pusher.finish(true).await.unwrap();
-}
-
-/// Returns the next job, started.
-async fn started(worker: &mut Worker) -> Job {
-    let job = worker.next().await.unwrap();
-    job.start().await.unwrap().unwrap()
-}
-
-/// Does all jobs.
-async fn work(queue: &Queue) -> usize {
-    let mut worker = queue.worker(WorkerOptions::default()).await.unwrap();
-    let mut done = 0;
-    loop {
-        tokio::select! {
-            job = worker.next() => {
-                let Some(job) = job.unwrap().start().await.unwrap() else { continue };
-                let result = format!("result of {}", String::from_utf8_lossy(job.payload()));
-                // If the server is killed, the result may be stored and its acknowledgement lost.
-                job.finish(result.into(), None).await.unwrap();
-                done += 1;
-            }
-            () = tokio::time::sleep(Duration::from_millis(100)) => {
-                if queue.progress().await.unwrap().is_complete() {
-                    worker.close().await.unwrap();
-                    return done;
-                }
-            }
-        }
-    }
-}
-
-/// Returns how often each result was returned.
-async fn collect(queue: &Queue) -> BTreeMap<u64, Vec<String>> {
-    let mut collector = queue.collector(CollectFrom::Unread).await.unwrap();
-    let mut results: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    while let Some(batch) = collector.next().await.unwrap() {
-        for ResultLine { index, payload } in &batch.results {
-            let text = String::from_utf8_lossy(payload).into_owned();
-            results.entry(*index).or_default().push(text);
-        }
-        batch.acknowledge().await.unwrap();
-    }
-    results
-}
+use crate::support::nats::NatsServer;
+use crate::support::{collect, connect, host, name, push, settings, started, work};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_job_ends_with_one_result() {
@@ -178,6 +107,74 @@ async fn another_list_is_an_error() {
     }
     let message = conflict(longer.push(&host(3), "job".into()).await.unwrap_err());
     assert!(message.contains("sealed"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_list_is_an_error_even_if_the_earlier_push_was_killed() {
+    let Some(nats) = NatsServer::start(&[]) else {
+        return;
+    };
+    let server = connect(&nats).await;
+    // With so many, the two hosts have different ones.
+    let many_partitions = Settings {
+        partitions: 1000,
+        ..settings()
+    };
+    let queue = server.create(&name("q"), many_partitions).await.unwrap();
+    // This push ends without storing how far it is.
+    let mut killed = queue.pusher().await.unwrap();
+    for index in 0..300 {
+        killed.push(&host(index), "job".into()).await.unwrap();
+    }
+    while queue.status().await.unwrap().remaining < 300 {
+        tokio::task::yield_now().await;
+    }
+    for (other_host, job) in [("http://other.test:80", "job"), (&*host(7), "other job")] {
+        let mut other = queue.pusher().await.unwrap();
+        for index in 0..7 {
+            other.push(&host(index), "job".into()).await.unwrap();
+        }
+        other.push(other_host, job.into()).await.unwrap();
+        let error = other.finish(true).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        assert!(error.to_string().contains("another job 7"), "{error}");
+    }
+    assert_eq!(queue.status().await.unwrap().remaining, 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_push_at_the_same_time_is_an_error() {
+    let Some(nats) = NatsServer::start(&[]) else {
+        return;
+    };
+    let server = connect(&nats).await;
+    let queue = server.create(&name("q"), settings()).await.unwrap();
+    let mut first = queue.pusher().await.unwrap();
+    let mut second = queue.pusher().await.unwrap();
+    first.push(&host(0), "first".into()).await.unwrap();
+    first.finish(false).await.unwrap();
+    second.push(&host(1), "second".into()).await.unwrap();
+    let error = second.finish(true).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.to_string().contains("another push"), "{error}");
+    assert_eq!(queue.status().await.unwrap().total, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_larger_than_the_queue_is_an_error() {
+    let Some(nats) = NatsServer::start(&[]) else {
+        return;
+    };
+    let server = connect(&nats).await;
+    let small = Settings {
+        max_bytes: Some(1000),
+        ..settings()
+    };
+    let queue = server.create(&name("q"), small).await.unwrap();
+    let mut pusher = queue.pusher().await.unwrap();
+    pusher.push(&host(0), vec![0; 1000].into()).await.unwrap();
+    let error = pusher.finish(true).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
