@@ -34,6 +34,9 @@ struct Timing {
     pin: Duration,
 }
 
+/// How often a worker asks whether the queue is complete.
+const COMPLETE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// After how many heartbeats a worker extends its leases. Two of three may be lost.
 const HEARTBEATS_PER_LEASE: u32 = 3;
 
@@ -232,8 +235,17 @@ impl Member {
         Ok(partitions)
     }
 
-    /// Serves the partitions of this worker, and extends its leases.
+    /// Serves the partitions of this worker until the queue is complete.
     pub(crate) async fn run(self) {
+        let (queue, serving) = (self.queue.clone(), self.serve_partitions());
+        tokio::select! {
+            () = until_complete(&queue) => {}
+            () = serving => {}
+        }
+    }
+
+    /// Serves the partitions of this worker, and extends its leases.
+    async fn serve_partitions(self) {
         let mut partitions: HashMap<u32, TaskGuard> = HashMap::new();
         let mut heartbeat = tokio::time::interval(self.timing().heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -369,6 +381,19 @@ impl Member {
             is_ended: false,
         });
         Ok(())
+    }
+}
+
+/// Waits until each job of a sealed queue has a result.
+async fn until_complete(queue: &Queue) {
+    loop {
+        // While the server is away, the queue cannot become complete.
+        if let Ok(progress) = queue.progress_once().await
+            && progress.is_complete()
+        {
+            return;
+        }
+        tokio::time::sleep(COMPLETE_INTERVAL).await;
     }
 }
 

@@ -132,12 +132,14 @@ impl Worker {
         &self.name
     }
 
-    /// Polls for the next job.
+    /// Polls for the next job, as [`next`](Self::next) does.
     pub fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Job>> {
         self.jobs.poll_recv(cx)
     }
 
-    /// Waits for the next job, and returns it.
+    /// Waits for the next job, and returns it. Returns `None` at most a second after the queue is
+    /// [complete](crate::Progress::is_complete). Other workers may do the last jobs, and fail, so a worker without a job
+    /// has to wait.
     ///
     /// # Cancel safety
     ///

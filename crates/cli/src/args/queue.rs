@@ -189,7 +189,8 @@ pub(crate) struct Work {
 #[command(after_help = "\
 The results have the format of `inflight gather --format jsonl`. The command ends when all URLs of a sealed queue have
 a result. If it is interrupted or killed, run it again with the same --output: it appends the missing results.
-Without --output, the command can write results twice after a crash.
+Without --output, the command can write results twice after a crash. If two of these commands run at the same time,
+each result goes to one of them.
 
 The exit status is 1 if a result is a failure.")]
 pub(crate) struct Collect {

@@ -33,8 +33,8 @@ use crate::save::{DirectoryOptions, OutputDirectory, SaveDecision};
 use crate::signal::Interrupt;
 use crate::summary::{Summary, UrlResult};
 
-/// How often a worker asks whether the queue is complete.
-const COMPLETE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a worker asks for the progress of the queue.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The first pause before a URL is fetched again. It doubles with each attempt.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -216,13 +216,14 @@ impl WorkerRun {
             if is_complete.get() || is_stopping() {
                 return Poll::Ready(None);
             }
-            let polled = ready!(worker.borrow_mut().poll_next(cx));
-            Poll::Ready(polled.map(|queued| {
-                let url = job::decode(queued.payload());
-                unfinished.borrow_mut().insert(next, host(&url.text));
-                next += 1;
-                Box::pin(task.clone().run(queued, url))
-            }))
+            let Some(queued) = ready!(worker.borrow_mut().poll_next(cx)) else {
+                is_complete.set(true);
+                return Poll::Ready(None);
+            };
+            let url = job::decode(queued.payload());
+            unfinished.borrow_mut().insert(next, host(&url.text));
+            next += 1;
+            Poll::Ready(Some(Box::pin(task.clone().run(queued, url))))
         });
         let mut interrupted = pin!(interrupt.wait().fuse());
         let mut grace = pin!(Either::Right(pending()));
@@ -269,8 +270,7 @@ impl WorkerRun {
                         self.progress.set_total(total);
                     }
                     self.progress.set_position(status.done);
-                    is_complete.set(status.is_complete());
-                    ask = ask_after(COMPLETE_INTERVAL);
+                    ask = ask_after(PROGRESS_INTERVAL);
                 }
                 RunEvent::Result((index, result)) => {
                     unfinished.borrow_mut().remove(&index);

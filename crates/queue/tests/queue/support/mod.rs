@@ -68,24 +68,18 @@ pub(crate) async fn started(worker: &mut Worker) -> Job {
 pub(crate) async fn work(queue: &Queue) -> usize {
     let mut worker = queue.worker(WorkerOptions::default()).await.unwrap();
     let mut done = 0;
-    loop {
-        tokio::select! {
-            job = worker.next() => {
-                let Some(job) = job.unwrap().start().await.unwrap() else { continue };
-                let result = format!("result of {}", String::from_utf8_lossy(job.payload()));
-                // If the server is killed, the result may be stored and its acknowledgement lost.
-                job.finish(result.into(), None).await.unwrap();
-                done += 1;
-            }
-            () = tokio::time::sleep(Duration::from_millis(100)) => {
-                if queue.progress().await.unwrap().is_complete() {
-                    // Fails if a server of a cluster has just ended, and the others have not yet replaced it.
-                    let _ = worker.close().await;
-                    return done;
-                }
-            }
-        }
+    while let Some(job) = worker.next().await {
+        let Some(job) = job.start().await.unwrap() else {
+            continue;
+        };
+        let result = format!("result of {}", String::from_utf8_lossy(job.payload()));
+        // If the server is killed, the result may be stored and its acknowledgement lost.
+        job.finish(result.into(), None).await.unwrap();
+        done += 1;
     }
+    // Fails if a server of a cluster has just ended, and the others have not yet replaced it.
+    let _ = worker.close().await;
+    done
 }
 
 /// Returns how often each result was returned.
