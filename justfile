@@ -115,6 +115,11 @@ queue-killed URLS="50000" KILLS="10" SERVER_KILLS="2":
     QUEUE_URLS={{URLS}} QUEUE_KILLS={{KILLS}} QUEUE_SERVER_KILLS={{SERVER_KILLS}} \
         cargo test --release -p inflight-cli --test program -- --nocapture --test-threads 1 workers_and_the_server
 
+# Measure a queue with many URLs: the commands, nats-server, and `gather` with the same list (needs `just nats`).
+queue-measure URLS="1000000":
+    cargo build --release -p inflight-cli
+    python3 benches/queue.py {{URLS}}
+
 # Run the tests of queues with the oldest nats-server that they support (needs `just nats`).
 queue-oldest:
     NATS_REQUIRED=1 NATS_SERVER="$(realpath "${CARGO_TARGET_DIR:-target}/nats-oldest/bin/nats-server")" \

@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Runs the commands of chapter 15, and writes each command and its output to docs/output/queue.txt. The page includes the
-# parts between the anchors. Needs `just nats`, and Linux, because each of its 40 hosts is an address of the loopback
+# Runs the commands of chapter 15, and prints each command and its output. The page includes the parts between the
+# anchors from docs/output/queue.txt. Needs `just nats`, and Linux, because each of its 40 hosts is an address of the loopback
 # network.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --quiet --release -p inflight-cli
 target=$(realpath "${CARGO_TARGET_DIR:-target}")
 PATH=$target/release:$PATH:$target/nats/bin
-output=$PWD/docs/output/queue.txt
 folder=$(mktemp -d)
 running=()
 trap 'kill "${running[@]}" 2>/dev/null; rm -rf "$folder"' EXIT
@@ -56,7 +55,4 @@ start() {
     show requests 'curl -s http://127.0.0.1:8080/stats | python3 -m json.tool | grep requests'
     show table 'inflight queue collect pages --format table'
     show drop 'inflight queue drop pages; inflight queue status pages'
-} > "$output"
-# The names of the workers contain the name of this machine.
-sed -i "s/$(hostname)/machine/" "$output"
-cat "$output"
+} > >(sed "s/$(hostname)/machine/") # The names of the workers contain it.

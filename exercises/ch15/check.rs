@@ -10,7 +10,7 @@ pub mod solution;
 pub mod start;
 
 const START_REASON: &str = "the program was killed after `acknowledge(0)` and started again: job 0 has no result, and \
-    nobody will do it, because it is acknowledged";
+    no worker will do it, because it is acknowledged";
 
 /// How many jobs the queue has.
 const JOBS: usize = 3;
@@ -133,7 +133,7 @@ fn check_kill(work: fn(&mut Queue) -> Result<(), Killed>, kill_after: usize) -> 
     for job in 0..JOBS {
         let is_acknowledged = queue.acknowledged.contains(&job);
         let why = match is_acknowledged {
-            true => "nobody will do it, because it is acknowledged",
+            true => "no worker will do it, because it is acknowledged",
             false => "it is still in the queue",
         };
         require(
