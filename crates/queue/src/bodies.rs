@@ -12,6 +12,10 @@ use tokio::io::AsyncWriteExt;
 
 use crate::error::{Error, ErrorKind};
 use crate::queue::Queue;
+use crate::server::RETRY;
+
+/// How often a body that one of several replicas does not have is requested.
+const MAX_ATTEMPTS: usize = 20;
 
 /// Stores and reads bodies. Clones share the connection.
 ///
@@ -100,19 +104,32 @@ impl Bodies {
     }
 
     async fn read_once(&self, name: &str, path: &Path) -> Result<(), Error> {
-        let info = self.store.info(name).await;
-        let info = info.map_err(|error| match error.kind() {
-            InfoErrorKind::NotFound => {
-                let message = format!("there is no body {name}");
-                Error::new(ErrorKind::NotFound, message).with_source(error)
-            }
-            _ => Error::server("describe a body")(error),
-        })?;
+        let info = self.info(name).await?;
         let created = File::create(path).await;
         let mut file = created.map_err(Error::file("write", path))?;
         self.copy(&info, &mut file, path).await?;
         let synced = file.sync_all().await;
         synced.map_err(Error::file("write", path))
+    }
+
+    async fn info(&self, name: &str) -> Result<ObjectInfo, Error> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.store.info(name).await {
+                Ok(info) => return Ok(info),
+                Err(error) => error,
+            };
+            if error.kind() != InfoErrorKind::NotFound {
+                return Err(Error::server("describe a body")(error));
+            }
+            // The response can come from a replica that is late.
+            if self.queue.parts.settings.replicas == 1 || attempt == MAX_ATTEMPTS {
+                let message = format!("there is no body {name}");
+                return Err(Error::new(ErrorKind::NotFound, message).with_source(error));
+            }
+            attempt += 1;
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     /// Copies the parts of a body. `ObjectStore::get` would create a consumer for each body. The server limits the

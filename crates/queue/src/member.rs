@@ -2,22 +2,22 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
-use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, PriorityPolicy};
 use async_nats::jetstream::message::Acker;
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::error::Error;
 use crate::names::index_of;
 use crate::partition::partitions_of;
-use crate::pull::{Delivered, GROUP, Pull};
-use crate::push::is_repeated;
+use crate::pull::{self, Delivered, GROUP, Pull};
 use crate::queue::{Queue, worker_ttl};
 use crate::server::{RETRY, TaskGuard};
 use crate::worker::Job;
@@ -28,6 +28,8 @@ struct Timing {
     lease: Duration,
     /// How often a worker reports that it is alive.
     heartbeat: Duration,
+    /// How often a worker extends its leases. Two of three extensions may be lost.
+    extension: Duration,
     /// How long a pull request waits for jobs.
     pull: Duration,
     /// How long the server reserves a partition for a worker that sends no pull request.
@@ -37,14 +39,15 @@ struct Timing {
 /// How often a worker asks whether the queue is complete.
 const COMPLETE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After how many heartbeats a worker extends its leases. Two of three may be lost.
-const HEARTBEATS_PER_LEASE: u32 = 3;
+/// Longer than any worker runs.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Timing {
     fn of(lease: Duration) -> Self {
         Self {
             lease,
             heartbeat: lease / 10,
+            extension: lease * 3 / 10,
             pull: lease / 6,
             pin: lease / 2,
         }
@@ -58,6 +61,8 @@ pub(crate) struct Shared {
     /// To the task that returns jobs to the queue.
     returns: mpsc::UnboundedSender<Return>,
     membership: watch::Sender<Membership>,
+    /// The number of jobs that the worker has received.
+    deliveries: AtomicU64,
 }
 
 /// A message to the task that returns jobs.
@@ -80,6 +85,8 @@ pub(crate) async fn return_jobs(mut returns: mpsc::UnboundedReceiver<Return>) {
 
 struct HeldJob {
     acker: Arc<Acker>,
+    /// See [`Job::delivery`].
+    delivery: u64,
     partition: u32,
     /// The space that the job takes, until it starts.
     waiting: Option<OwnedSemaphorePermit>,
@@ -107,6 +114,7 @@ impl Shared {
         Self {
             returns,
             held: Mutex::default(),
+            deliveries: AtomicU64::new(0),
             membership: watch::Sender::new(membership),
         }
     }
@@ -139,16 +147,24 @@ impl Shared {
     }
 
     /// Removes a job. Returns `false` if the worker has already returned the job to the queue.
-    pub(crate) fn release(&self, index: u64) -> bool {
-        self.held().remove(&index).is_some()
+    pub(crate) fn release(&self, index: u64, delivery: u64) -> bool {
+        match self.held().entry(index) {
+            Entry::Occupied(job) if job.get().delivery == delivery => {
+                job.remove();
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Marks a job as started. Returns `false` if the worker has already returned the job to the queue, or if another
     /// worker has the partition.
-    pub(crate) fn start(&self, index: u64) -> bool {
+    pub(crate) fn start(&self, index: u64, delivery: u64) -> bool {
         let membership = self.membership.borrow();
         match self.held().get_mut(&index) {
-            Some(job) if membership.partitions.contains(&job.partition) => {
+            Some(job)
+                if job.delivery == delivery && membership.partitions.contains(&job.partition) =>
+            {
                 job.waiting = None;
                 true
             }
@@ -170,12 +186,16 @@ impl Shared {
         held.values().filter(is_counted).count()
     }
 
+    fn is_known_alive(&self) -> bool {
+        Instant::now() < self.membership.borrow().alive_until
+    }
+
     /// Waits while the entry of this worker in the list of workers may have expired.
     pub(crate) async fn until_known_alive(&self) {
-        let is_alive = |membership: &Membership| Instant::now() < membership.alive_until;
-        if is_alive(&self.membership.borrow()) {
+        if self.is_known_alive() {
             return;
         }
+        let is_alive = |membership: &Membership| Instant::now() < membership.alive_until;
         let mut changes = self.membership.subscribe();
         // The sender is not dropped before `self`.
         let _ = changes.wait_for(is_alive).await;
@@ -189,14 +209,14 @@ pub(crate) struct Member {
     pub(crate) shared: Arc<Shared>,
     queue: Queue,
     max_starts: u64,
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::UnboundedSender<Result<Job, Error>>,
 }
 
 impl Member {
     pub(crate) fn new(
         queue: Queue,
         max_starts: u64,
-        jobs: mpsc::UnboundedSender<Job>,
+        jobs: mpsc::UnboundedSender<Result<Job, Error>>,
         returns: mpsc::UnboundedSender<Return>,
     ) -> Self {
         Self {
@@ -226,8 +246,13 @@ impl Member {
     ///
     /// After an outage, a job may start only if both are known, because another worker may have the partition now.
     async fn renew(&self) -> Result<BTreeSet<u32>, Error> {
+        let was_alive = self.shared.is_known_alive();
         let alive_until = self.report_alive().await?;
         let partitions = self.owned_partitions().await?;
+        if !was_alive {
+            // Another worker may have had the partitions meanwhile, and may have done these jobs.
+            self.shared.give_back_if(|job| !job.is_started());
+        }
         self.shared.membership.send_replace(Membership {
             partitions: partitions.clone(),
             alive_until,
@@ -235,37 +260,48 @@ impl Member {
         Ok(partitions)
     }
 
-    /// Serves the partitions of this worker until the queue is complete.
+    /// Serves the partitions of this worker, and extends its leases, until the queue is complete.
     pub(crate) async fn run(self) {
-        let (queue, serving) = (self.queue.clone(), self.serve_partitions());
         tokio::select! {
-            () = until_complete(&queue) => {}
-            () = serving => {}
+            completed = self.until_complete() => if let Err(error) = completed {
+                // Without a receiver, the worker is dropped.
+                let _ = self.jobs.send(Err(error));
+            },
+            () = self.serve_partitions() => {}
+            () = self.extend_leases() => {}
         }
+        // Nothing renews the entry any more. The jobs that are left have results.
+        let forever = |membership: &mut Membership| membership.alive_until += FOREVER;
+        self.shared.membership.send_modify(forever);
     }
 
-    /// Serves the partitions of this worker, and extends its leases.
-    async fn serve_partitions(self) {
+    /// Waits until each job of a sealed queue has a result.
+    async fn until_complete(&self) -> Result<(), Error> {
+        while !self.queue.progress().await?.is_complete() {
+            tokio::time::sleep(COMPLETE_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    async fn serve_partitions(&self) {
         let mut partitions: HashMap<u32, TaskGuard> = HashMap::new();
-        let mut heartbeat = tokio::time::interval(self.timing().heartbeat);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for beat in 0_u32.. {
+        let mut heartbeat = interval(self.timing().heartbeat);
+        loop {
             heartbeat.tick().await;
             // If the server is away, the worker keeps its partitions, and tries again at the next tick.
-            if let Ok(owned) = self.renew().await {
-                for (partition, task) in partitions.extract_if(|id, _| !owned.contains(id)) {
-                    drop(task);
-                    let release = self.clone().release_partition(partition);
-                    drop(self.queue.server.spawn(release));
-                }
-                for partition in owned {
-                    partitions
-                        .entry(partition)
-                        .or_insert_with(|| self.queue.server.start(self.clone().serve(partition)));
-                }
+            let Ok(owned) = self.renew().await else {
+                continue;
+            };
+            for (partition, task) in partitions.extract_if(|id, _| !owned.contains(id)) {
+                drop(task);
+                let (queue, shared) = (self.queue.clone(), self.shared.clone());
+                let release = release_partition(queue, shared, partition, self.timing().pin);
+                drop(self.queue.server.spawn(release));
             }
-            if beat % HEARTBEATS_PER_LEASE == 0 {
-                self.extend_leases().await;
+            for partition in owned {
+                partitions
+                    .entry(partition)
+                    .or_insert_with(|| self.queue.server.start(self.clone().serve(partition)));
             }
         }
     }
@@ -279,47 +315,38 @@ impl Member {
             .collect())
     }
 
+    /// Extends the leases of all jobs again and again.
     async fn extend_leases(&self) {
-        let held: Vec<u64> = self.shared.held().keys().copied().collect();
-        for index in held {
-            // The job may have ended since. For a job that waits for a retry, an extension would end the pause early.
-            let acker = (self.shared.held().get(&index)).map(|job| job.acker.clone());
-            if let Some(acker) = acker {
-                let _ = acker.ack_with(AckKind::Progress).await;
+        let mut extension = interval(self.timing().extension);
+        loop {
+            extension.tick().await;
+            let held: Vec<u64> = self.shared.held().keys().copied().collect();
+            for index in held {
+                // The job may have ended since. For a job that waits for a retry, an extension would end the pause early.
+                let acker = (self.shared.held().get(&index)).map(|job| job.acker.clone());
+                if let Some(acker) = acker {
+                    let _ = acker.ack_with(AckKind::Progress).await;
+                }
             }
-        }
-    }
-
-    /// Returns the jobs of a partition that have not started. As soon as its other jobs have ended, lets the server
-    /// deliver to the next worker of the partition, so that the limits of its hosts hold.
-    async fn release_partition(self, partition: u32) {
-        let is_waiting = |job: &HeldJob| job.partition == partition && !job.is_started();
-        self.shared.give_back_if(is_waiting);
-        // After `Timing::pin`, the server no longer waits.
-        let until = Instant::now() + self.timing().pin;
-        while self.shared.started(Some(partition)) > 0 && Instant::now() < until {
-            tokio::time::sleep(RETRY).await;
-        }
-        // The partition may have moved back.
-        if !self.shared.owned().contains(&partition) {
-            unpin(&self.queue, partition).await;
         }
     }
 
     /// Takes the jobs of a partition until the task ends.
     async fn serve(self, partition: u32) {
+        let space = pull::space();
         loop {
-            let _ended = self.take_jobs(partition).await;
+            let _ended = self.take_jobs(partition, &space).await;
             tokio::time::sleep(RETRY).await;
         }
     }
 
-    async fn take_jobs(&self, partition: u32) -> Result<(), Error> {
+    async fn take_jobs(&self, partition: u32, space: &Arc<Semaphore>) -> Result<(), Error> {
         let consumer = consumer_name(partition);
         self.create_consumer(partition, &consumer).await?;
         let stream = self.queue.parts.name.jobs();
         let server = self.queue.server.clone();
-        let mut pull = Pull::new(server, &stream, &consumer, self.timing().pull).await?;
+        let (space, expires) = (space.clone(), self.timing().pull);
+        let mut pull = Pull::new(server, &stream, &consumer, expires, space).await?;
         loop {
             let receive = |delivered| self.receive(delivered, partition);
             pull.request(receive).await?;
@@ -328,7 +355,7 @@ impl Member {
 
     /// Creates the consumer of a partition, unless it exists.
     async fn create_consumer(&self, partition: u32, name: &str) -> Result<(), Error> {
-        let config = pull::Config {
+        let config = Config {
             durable_name: Some(name.to_owned()),
             filter_subject: self.queue.parts.name.jobs_of(partition),
             ack_policy: AckPolicy::Explicit,
@@ -339,7 +366,7 @@ impl Member {
             priority_groups: vec![GROUP.to_owned()],
             priority_timeout: self.timing().pin,
             num_replicas: self.queue.parts.settings.replicas,
-            ..pull::Config::default()
+            ..Config::default()
         };
         let consumer = self.queue.parts.jobs.get_or_create_consumer(name, config);
         let created = consumer.await.map(drop);
@@ -352,9 +379,9 @@ impl Member {
         let index = index_of(&message.subject)?;
         let info = message.info().map_err(Error::server("describe a job"))?;
         let deliveries = u64::try_from(info.delivered).unwrap_or(u64::MAX);
-        let is_repeated = is_repeated(message.headers.as_ref());
         let (message, acker) = message.split();
         let acker = Arc::new(acker);
+        let delivery = self.shared.deliveries.fetch_add(1, Ordering::Relaxed);
         match self.shared.held().entry(index) {
             // The lease ended during an outage, and the server delivers the job again. The worker still has it.
             Entry::Occupied(mut held) => {
@@ -363,38 +390,46 @@ impl Member {
             }
             Entry::Vacant(entry) => entry.insert(HeldJob {
                 acker: acker.clone(),
+                delivery,
                 partition,
                 waiting: Some(delivered.space),
             }),
         };
         // Without a receiver, the worker is dropped, and so is the job, which returns it to the queue.
-        let _ = self.jobs.send(Job {
+        let _ = self.jobs.send(Ok(Job {
             index,
             payload: message.payload,
             deliveries,
-            is_repeated,
+            delivery,
             attempt: 0,
             max_starts: self.max_starts,
             acker,
             queue: self.queue.clone(),
             shared: self.shared.clone(),
             is_ended: false,
-        });
+        }));
         Ok(())
     }
 }
 
-/// Waits until each job of a sealed queue has a result.
-async fn until_complete(queue: &Queue) {
-    loop {
-        // While the server is away, the queue cannot become complete.
-        if let Ok(progress) = queue.progress_once().await
-            && progress.is_complete()
-        {
-            return;
-        }
-        tokio::time::sleep(COMPLETE_INTERVAL).await;
+/// Returns the jobs of a partition that have not started. As soon as its other jobs have ended, or after `at_most`, lets
+/// the server deliver to the next worker of the partition, so that the limits of its hosts hold.
+async fn release_partition(queue: Queue, shared: Arc<Shared>, partition: u32, at_most: Duration) {
+    shared.give_back_if(|job| job.partition == partition && !job.is_started());
+    let until = Instant::now() + at_most;
+    while shared.started(Some(partition)) > 0 && Instant::now() < until {
+        tokio::time::sleep(RETRY).await;
     }
+    // The partition may have moved back.
+    if !shared.owned().contains(&partition) {
+        unpin(&queue, partition).await;
+    }
+}
+
+fn interval(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// Lets the server deliver the jobs of a partition to its next worker at once.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
-use async_nats::{StatusCode, Subject, Subscriber, header};
+use async_nats::{StatusCode, Subscriber, header};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Serialize;
@@ -21,6 +21,14 @@ const MAX_WAITING: usize = 128;
 /// The most jobs of one request. Several requests fit into `MAX_WAITING`, so jobs still wait when a request is sent.
 const BATCH: u32 = 32;
 
+/// How much later than expected the server may answer.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// Returns the space for the jobs of a partition that wait. Each of them takes a permit.
+pub(crate) fn space() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_WAITING))
+}
+
 /// Requests the jobs of one partition, and never more than there is space for.
 ///
 /// The stream of async-nats cannot do this: it requests the next jobs when half of the last ones have arrived. Only the
@@ -29,11 +37,13 @@ pub(crate) struct Pull {
     server: Server,
     /// Where requests go.
     subject: String,
-    inbox: Subject,
+    /// Each request has its own reply subject, `<inbox>.<number>`.
+    inbox: String,
+    number: u64,
     subscription: Subscriber,
     /// How long the server waits for jobs.
     expires: Duration,
-    /// The permits of the jobs that do not wait.
+    /// See [`space`].
     space: Arc<Semaphore>,
     /// The name that the server has given to this client, if it delivers to this client.
     pin: Option<String>,
@@ -63,17 +73,19 @@ impl Pull {
         stream: &str,
         consumer: &str,
         expires: Duration,
+        space: Arc<Semaphore>,
     ) -> Result<Self, Error> {
         let client = server.context().client();
-        let inbox = Subject::from(client.new_inbox());
-        let subscription = client.subscribe(inbox.clone()).await;
+        let inbox = client.new_inbox();
+        let subscription = client.subscribe(format!("{inbox}.*")).await;
         Ok(Self {
             subscription: subscription.map_err(Error::server("deliver jobs"))?,
             subject: format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
             server,
             inbox,
+            number: 0,
             expires,
-            space: Arc::new(Semaphore::new(MAX_WAITING)),
+            space,
             pin: None,
         })
     }
@@ -100,15 +112,13 @@ impl Pull {
         while !self.server.is_connected() {
             tokio::time::sleep(RETRY).await;
         }
+        self.number += 1;
         let client = self.server.context().client();
-        let sent = client.publish_with_reply(
-            self.subject.clone(),
-            self.inbox.clone(),
-            Bytes::from(request),
-        );
+        let sent =
+            client.publish_with_reply(self.subject.clone(), self.reply(), Bytes::from(request));
         sent.await.map_err(Error::server("deliver jobs"))?;
         while let Some(one) = space.split(1) {
-            let Some(message) = self.next(2 * heartbeat).await? else {
+            let Some(message) = self.next(2 * heartbeat + MAX_DELAY).await? else {
                 return Ok(());
             };
             receive(Delivered {
@@ -119,8 +129,14 @@ impl Pull {
         Ok(())
     }
 
+    /// Where the jobs of the latest request go.
+    fn reply(&self) -> String {
+        format!("{}.{}", self.inbox, self.number)
+    }
+
     /// Returns the next job of the request, or `None` if the request has ended.
     async fn next(&mut self, longest_silence: Duration) -> Result<Option<Message>, Error> {
+        let reply = self.reply();
         loop {
             // The connection may have been lost, and with it the request.
             let Ok(received) = timeout(longest_silence, self.subscription.next()).await else {
@@ -131,6 +147,8 @@ impl Pull {
                 return refused("the connection was closed".to_owned());
             };
             match message.status {
+                // An earlier request that got no answer in time may still deliver jobs, and then end.
+                Some(status) if status != StatusCode::OK && *message.subject != *reply => {}
                 None | Some(StatusCode::OK) => {
                     let headers = message.headers.as_ref();
                     let pin = headers.and_then(|headers| headers.get_last(header::NATS_PIN_ID));

@@ -1,32 +1,29 @@
 //! Adds jobs.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::kv::UpdateErrorKind;
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
-use futures_util::stream::{FuturesOrdered, StreamExt};
+use futures_util::stream::{self, FuturesOrdered, StreamExt};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind};
 use crate::partition::partition_of;
 use crate::queue::{PUSHED, Queue, SEALED};
 use crate::server::{RETRY, repeated};
+use crate::worker::has_result;
 
 /// How many jobs may wait for their acknowledgement at once.
 const WINDOW: usize = 1024;
 
 /// After how many jobs the pusher stores how far it is.
 const STORED_EVERY: u64 = 1000;
-
-/// The header of a job that an earlier push may have added already. Its worker looks for a result first.
-const REPEATED: &str = "Inflight-Repeated";
 
 /// How many bytes more than its subject and its contents a message takes in a stream, at most.
 const MESSAGE_OVERHEAD: usize = 64;
@@ -36,28 +33,32 @@ const MESSAGE_OVERHEAD: usize = 64;
 /// To continue a push that was killed, push the same list from its start. The pusher does not send stored jobs again,
 /// except for some of the last ones. If such a job has a result, a worker ends the job without doing it.
 ///
-/// A queue has one push at a time. A second one fails as soon as it stores its progress, after 1,000 jobs at the latest.
-#[derive(Debug)]
+/// A queue has one push at a time. If a second one starts, the first one fails after at most 1,000 jobs.
 pub struct Pusher {
     queue: Queue,
     /// The jobs that an earlier push has stored.
     earlier: Pushed,
-    /// Before this index, the stream may contain jobs of an earlier push that `earlier` does not contain.
-    repeated_until: u64,
+    /// Before this index, there may be jobs of an earlier push that `earlier` does not contain.
+    unknown_until: u64,
     sealed: Option<u64>,
     next_index: u64,
     /// The digest of all jobs so far.
     digest: Sha256,
     /// The acknowledgements, in the order of the indexes.
-    unacknowledged: FuturesOrdered<JoinHandle<Result<(), Error>>>,
+    unacknowledged: FuturesOrdered<Publishing>,
     acknowledged: u64,
     /// The progress to store as soon as its jobs are acknowledged.
     checkpoints: VecDeque<Pushed>,
     /// The number of jobs that are stored according to the bucket.
     stored: u64,
+    /// Identifies this push.
+    id: u64,
     /// The revision of the progress in the bucket. Another push would change it.
     revision: u64,
 }
+
+/// Waits for the acknowledgement of a job.
+type Publishing = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + Sync>>;
 
 /// How far a push is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,15 +67,8 @@ struct Pushed {
     index: u64,
     /// The digest of these jobs, which detects another list.
     digest: String,
-}
-
-/// What the server knows of earlier pushes.
-struct Earlier {
-    pushed: Pushed,
-    revision: u64,
-    sealed: Option<u64>,
-    /// Whether the stream has never contained a job.
-    is_fresh: bool,
+    /// The push that is running, or was killed. It may have stored more jobs.
+    push: Option<u64>,
 }
 
 impl Queue {
@@ -84,55 +78,71 @@ impl Queue {
     ///
     /// [`Server`](ErrorKind::Server).
     pub async fn pusher(&self) -> Result<Pusher, Error> {
-        let queue = self.clone();
-        let reading = move || earlier(queue.clone());
-        let earlier = self.server.repeat(reading).await?;
-        let stored = earlier.pushed.index;
+        let (queue, id) = (self.clone(), fastrand::u64(..));
+        let claiming = move || claim(queue.clone(), id);
+        let (earlier, revision, sealed) = self.server.repeat(claiming).await?;
+        let stored = earlier.index;
         Ok(Pusher {
             queue: self.clone(),
-            repeated_until: match earlier.is_fresh {
-                true => 0,
-                false => stored + STORED_EVERY + WINDOW as u64,
+            unknown_until: match earlier.push {
+                None => 0,
+                Some(_) => stored + STORED_EVERY + WINDOW as u64,
             },
-            sealed: earlier.sealed,
+            sealed,
             next_index: 0,
             digest: Sha256::new(),
             unacknowledged: FuturesOrdered::new(),
             acknowledged: stored,
             checkpoints: VecDeque::new(),
             stored,
-            revision: earlier.revision,
-            earlier: earlier.pushed,
+            id,
+            revision,
+            earlier,
         })
     }
 }
 
-async fn earlier(queue: Queue) -> Result<Earlier, Error> {
-    let (pushed, revision) = match read_progress(&queue).await? {
+/// Reads how far earlier pushes are, and stores that the push with this id runs now. Also returns the revision of what
+/// it stored, and the sealed total.
+async fn claim(queue: Queue, id: u64) -> Result<(Pushed, u64, Option<u64>), Error> {
+    let (earlier, revision) = match read_progress(&queue).await? {
         None => (Pushed::default(), 0),
-        Some((json, revision)) => {
-            let pushed = serde_json::from_slice(&json).map_err(|error| {
-                let message = "the progress of the push is that of another version of inflight";
-                Error::new(ErrorKind::Data, message).with_source(error)
-            })?;
-            (pushed, revision)
-        }
+        Some((json, revision)) => (parse_progress(&json)?, revision),
     };
-    let jobs = queue.parts.jobs.get_info().await;
-    let jobs = jobs.map_err(Error::server("count the jobs"))?;
-    Ok(Earlier {
-        pushed,
-        revision,
-        sealed: queue.sealed().await?,
-        is_fresh: jobs.state.last_sequence == 0,
+    let claimed = Pushed {
+        push: Some(id),
+        ..earlier.clone()
+    };
+    let revision = store_progress(&queue, &claimed, revision).await?;
+    Ok((earlier, revision, queue.sealed().await?))
+}
+
+fn parse_progress(json: &[u8]) -> Result<Pushed, Error> {
+    serde_json::from_slice(json).map_err(|error| {
+        let message = "the progress of the push is that of another version of inflight";
+        Error::new(ErrorKind::Data, message).with_source(error)
     })
 }
 
 /// Returns the progress of the push in the bucket, and its revision.
 async fn read_progress(queue: &Queue) -> Result<Option<(Bytes, u64)>, Error> {
-    let entry = queue.parts.state.entry(PUSHED).await;
-    let entry = entry.map_err(Error::server("read a bucket"))?;
-    Ok(entry.map(|entry| (entry.value, entry.revision)))
+    // Not `Store::entry`, which can return the state of a replica that is late.
+    let state = &queue.parts.state;
+    let subject = format!("{}{PUSHED}", state.prefix);
+    match state.stream.get_last_raw_message_by_subject(&subject).await {
+        Ok(message) => Ok(Some((message.payload, message.sequence))),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(Error::server("read a bucket")(error)),
+    }
+}
+
+impl std::fmt::Debug for Pusher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pusher")
+            .field("next_index", &self.next_index)
+            .field("acknowledged", &self.acknowledged)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Pusher {
@@ -170,17 +180,18 @@ impl Pusher {
             return Ok(());
         }
         if self.next_index == self.earlier.index {
-            return match self.progress() == self.earlier {
+            return match self.progress().digest == self.earlier.digest {
                 true => Ok(()),
                 false => Err(self.other_list()),
             };
         }
         let partition = partition_of(host, self.queue.parts.settings.partitions);
         let subject = self.queue.parts.name.job(partition, index);
-        let is_repeated = index < self.repeated_until;
-        let publishing = publish(self.queue.clone(), index, subject, job, is_repeated);
-        self.unacknowledged
-            .push_back(self.queue.server.spawn(publishing));
+        let may_exist = index < self.unknown_until;
+        let publishing = publish(self.queue.clone(), index, subject, job, may_exist);
+        // Runs at once, and ends if the pusher is dropped.
+        let publishing = self.queue.server.run(publishing);
+        self.unacknowledged.push_back(Box::pin(publishing));
         if self.next_index.is_multiple_of(STORED_EVERY) {
             self.checkpoints.push_back(self.progress());
         }
@@ -199,6 +210,9 @@ impl Pusher {
             return Err(self.other_list());
         }
         if seal {
+            if self.sealed.is_none() {
+                self.check_end().await?;
+            }
             let (queue, total) = (self.queue.clone(), self.next_index);
             let sealing = move || {
                 let queue = queue.clone();
@@ -224,11 +238,42 @@ impl Pusher {
         while !self.unacknowledged.is_empty() {
             self.acknowledge_next().await?;
         }
-        let progress = self.progress();
-        match progress.index > self.stored {
-            true => self.store(progress).await,
-            false => Ok(()),
+        let mut progress = match self.next_index >= self.stored {
+            true => self.progress(),
+            // The push was interrupted before it reached the jobs that are stored.
+            false => self.earlier.clone(),
+        };
+        // If an earlier push was killed and this one has not come as far, the jobs after its end stay unknown.
+        if self.next_index >= self.unknown_until {
+            progress.push = None;
         }
+        self.store(progress).await
+    }
+
+    /// Checks that an earlier push that was killed has not added jobs after the end of the list.
+    async fn check_end(&self) -> Result<(), Error> {
+        let unknown = self.next_index..self.unknown_until;
+        let mut exist = stream::iter(unknown)
+            .map(|index| {
+                let queue = self.queue.clone();
+                let asking = move || {
+                    let queue = queue.clone();
+                    async move {
+                        Ok(find_job(&queue, index).await?.is_some()
+                            || has_result(&queue, index).await?)
+                    }
+                };
+                self.queue.server.repeat(asking)
+            })
+            .buffered(WINDOW);
+        while let Some(exists) = exist.next().await {
+            if exists? {
+                let message =
+                    "an earlier push had a longer list: push the same list, or use another queue";
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+        }
+        Ok(())
     }
 
     fn other_list(&self) -> Error {
@@ -243,9 +288,7 @@ impl Pusher {
         let Some(done) = self.unacknowledged.next().await else {
             return Ok(());
         };
-        done.map_err(|error| {
-            Error::new(ErrorKind::Server, "a job was not sent").with_source(error)
-        })??;
+        done?;
         self.acknowledged += 1;
         let is_reached = |checkpoint: &Pushed| checkpoint.index == self.acknowledged;
         if self.checkpoints.front().is_some_and(is_reached)
@@ -261,15 +304,18 @@ impl Pusher {
         Pushed {
             index: self.next_index,
             digest: format!("{:x}", self.digest.clone().finalize()),
+            push: Some(self.id),
         }
     }
 
     /// Stores that the jobs before an index need not be pushed again.
     async fn store(&mut self, progress: Pushed) -> Result<(), Error> {
         let stored = progress.index;
-        let json = serde_json::to_vec(&progress).map_err(Error::server("store the progress"))?;
-        let (queue, json, revision) = (self.queue.clone(), Bytes::from(json), self.revision);
-        let storing = move || store_progress(queue.clone(), json.clone(), revision);
+        let (queue, revision) = (self.queue.clone(), self.revision);
+        let storing = move || {
+            let (queue, progress) = (queue.clone(), progress.clone());
+            async move { store_progress(&queue, &progress, revision).await }
+        };
         self.revision = self.queue.server.repeat(storing).await?;
         self.stored = stored;
         Ok(())
@@ -277,14 +323,16 @@ impl Pusher {
 }
 
 /// Replaces the progress of a revision, and returns the new revision.
-async fn store_progress(queue: Queue, json: Bytes, revision: u64) -> Result<u64, Error> {
-    let updated = queue.parts.state.update(PUSHED, json.clone(), revision);
+async fn store_progress(queue: &Queue, progress: &Pushed, revision: u64) -> Result<u64, Error> {
+    let json = serde_json::to_vec(progress).map_err(Error::server("store the progress"))?;
+    let updated = queue.parts.state.update(PUSHED, json.into(), revision);
     match updated.await {
         Ok(revision) => Ok(revision),
         Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
-            match read_progress(&queue).await? {
+            let stored = read_progress(queue).await?;
+            match stored {
                 // An earlier attempt succeeded, and its response was lost.
-                Some((stored, revision)) if stored == json => Ok(revision),
+                Some((json, revision)) if parse_progress(&json)? == *progress => Ok(revision),
                 _ => {
                     let message =
                         "another push adds jobs to this queue: wait until it ends, and try again";
@@ -296,23 +344,29 @@ async fn store_progress(queue: Queue, json: Bytes, revision: u64) -> Result<u64,
     }
 }
 
-/// Publishes a job, and repeats this while the stream is full. A job that is already stored is not an error.
+/// Publishes a job, and repeats this while the stream is full. A job that is already stored is not an error. With
+/// `may_exist`, an earlier push may have stored a job with this index.
 async fn publish(
     queue: Queue,
     index: u64,
     subject: String,
     job: Bytes,
-    is_repeated: bool,
+    may_exist: bool,
 ) -> Result<(), Error> {
     let server = queue.server.clone();
-    if is_repeated {
-        let find = || find_job(&queue, index, &subject, &job);
-        if repeated(&server, find).await? {
-            return Ok(());
-        }
+    if may_exist && let Some(found) = repeated(&server, || find_job(&queue, index)).await? {
+        return match *found.subject == *subject && found.payload == job {
+            true => Ok(()),
+            false => {
+                let message = format!(
+                    "an earlier push had another job {index}: push the same list, or use another queue"
+                );
+                Err(Error::new(ErrorKind::Conflict, message))
+            }
+        };
     }
     loop {
-        let publishing = || publish_once(&queue, &subject, &job, is_repeated);
+        let publishing = || publish_once(&queue, &subject, &job);
         match repeated(&server, publishing).await {
             Err(error) if error.kind() == ErrorKind::Full => tokio::time::sleep(RETRY).await,
             result => return result,
@@ -320,44 +374,21 @@ async fn publish(
     }
 }
 
-/// Returns whether the stream contains the job.
-///
-/// # Errors
-///
-/// [`Conflict`](ErrorKind::Conflict) if it contains another job with this index, from another list.
-async fn find_job(queue: &Queue, index: u64, subject: &str, job: &Bytes) -> Result<bool, Error> {
-    let any_partition = queue.parts.name.any_job(index);
-    let found = queue
-        .parts
-        .jobs
-        .get_last_raw_message_by_subject(&any_partition);
-    match found.await {
-        Ok(found) if *found.subject == *subject && found.payload == *job => Ok(true),
-        Ok(_) => Err(Error::new(
-            ErrorKind::Conflict,
-            format!(
-                "an earlier push had another job {index}: push the same list, or use another queue"
-            ),
-        )),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+/// Returns the job with an index in the stream, whatever its partition is.
+async fn find_job(queue: &Queue, index: u64) -> Result<Option<StreamMessage>, Error> {
+    let (jobs, subject) = (&queue.parts.jobs, queue.parts.name.any_job(index));
+    match jobs.get_last_raw_message_by_subject(&subject).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
         Err(error) => Err(Error::server("look for a job")(error)),
     }
 }
 
-async fn publish_once(
-    queue: &Queue,
-    subject: &str,
-    job: &Bytes,
-    is_repeated: bool,
-) -> Result<(), Error> {
-    let mut message = PublishMessage::build().payload(job.clone());
-    if is_repeated {
-        message = message.header(REPEATED, "1");
-    }
+async fn publish_once(queue: &Queue, subject: &str, job: &Bytes) -> Result<(), Error> {
     let sent = queue
         .server
         .context()
-        .send_publish(subject.to_owned(), message);
+        .publish(subject.to_owned(), job.clone());
     let error = match sent.await {
         Ok(acknowledgement) => match acknowledgement.await {
             Ok(_) => return Ok(()),
@@ -385,11 +416,6 @@ async fn publish_once(
         }
         Refusal::Other => Err(Error::server("store a job")(error)),
     }
-}
-
-/// Returns whether an earlier push may have added the job already.
-pub(crate) fn is_repeated(headers: Option<&HeaderMap>) -> bool {
-    headers.is_some_and(|headers| headers.get(REPEATED).is_some())
 }
 
 /// The codes of the limits of an account and of a server.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::Acker;
+use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -45,7 +46,7 @@ pub struct Worker {
     queue: Queue,
     name: String,
     shared: Arc<Shared>,
-    jobs: mpsc::UnboundedReceiver<Job>,
+    jobs: mpsc::UnboundedReceiver<Result<Job, Error>>,
     /// The tasks end when the worker is dropped.
     membership: TaskGuard,
     _returning: TaskGuard,
@@ -55,9 +56,10 @@ pub struct Worker {
 pub struct Job {
     pub(crate) index: u64,
     pub(crate) payload: Bytes,
+    /// The number of this delivery in this worker. The same job can be delivered again while this value exists.
+    pub(crate) delivery: u64,
+    /// How often the server has delivered the job.
     pub(crate) deliveries: u64,
-    /// Whether an earlier push may have added the job already.
-    pub(crate) is_repeated: bool,
     pub(crate) attempt: u64,
     pub(crate) max_starts: u64,
     pub(crate) acker: Arc<Acker>,
@@ -133,22 +135,31 @@ impl Worker {
     }
 
     /// Polls for the next job, as [`next`](Self::next) does.
-    pub fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Job>> {
+    pub fn poll_next(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Job, Error>>> {
         self.jobs.poll_recv(cx)
     }
 
-    /// Waits for the next job, and returns it. Returns `None` at most a second after the queue is
+    /// Waits for the next job, and returns it. Returns `None` soon after the queue is
     /// [complete](crate::Progress::is_complete). Other workers may do the last jobs, and fail, so a worker without a job
     /// has to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Server`](ErrorKind::Server) if the server does not know the queue any more, for example because it was deleted.
+    /// The error comes only after a while, because a server that has just started does not know its queues yet.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses no job.
-    pub async fn next(&mut self) -> Option<Job> {
+    pub async fn next(&mut self) -> Option<Result<Job, Error>> {
         self.jobs.recv().await
     }
 
-    /// Leaves the list of workers, and returns all jobs that have not ended, so that other workers take them at once.
+    /// Leaves the list of workers, and returns all jobs that have not ended, so that other workers take them at once. If
+    /// the server is just delivering jobs, it delivers these again when their leases end.
     ///
     /// # Errors
     ///
@@ -196,14 +207,11 @@ impl Job {
     /// [`Server`](ErrorKind::Server).
     pub async fn start(mut self) -> Result<Option<Self>, Error> {
         self.shared.until_known_alive().await;
-        if !self.shared.start(self.index) {
+        if !self.shared.start(self.index, self.delivery) {
             return Ok(None);
         }
-        // The server has delivered the job for the first time, and no earlier push has added it.
-        if self.deliveries <= 1 && !self.is_repeated {
-            self.attempt = 1;
-            return Ok(Some(self));
-        }
+        // Also at the first delivery: after an outage, the server may have forgotten an earlier one, and a job whose
+        // acknowledgement was lost may have been added again.
         let (queue, index, deliveries) = (self.queue.clone(), self.index, self.deliveries);
         let reading = move || earlier_starts(queue.clone(), index, deliveries);
         match self.queue.server.repeat(reading).await? {
@@ -301,7 +309,7 @@ impl Job {
     /// Ends the lease. Returns `false` if the job was already returned to the queue.
     fn end(&mut self) -> bool {
         self.is_ended = true;
-        self.shared.release(self.index)
+        self.shared.release(self.index, self.delivery)
     }
 }
 
@@ -314,15 +322,17 @@ impl Drop for Job {
     }
 }
 
-async fn has_result(queue: &Queue, index: u64) -> Result<bool, Error> {
-    use async_nats::jetstream::stream::DirectGetErrorKind;
-    let subject = queue.parts.name.result(index);
-    match queue
-        .parts
-        .results
-        .direct_get_last_for_subject(subject)
-        .await
-    {
+pub(crate) async fn has_result(queue: &Queue, index: u64) -> Result<bool, Error> {
+    let (subject, results) = (queue.parts.name.result(index), &queue.parts.results);
+    // A direct get can return the state of a replica that is late.
+    if queue.parts.settings.replicas > 1 {
+        return match results.get_last_raw_message_by_subject(&subject).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+            Err(error) => Err(Error::server("look for a result")(error)),
+        };
+    }
+    match results.direct_get_last_for_subject(subject).await {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::server("look for a result")(error)),

@@ -220,10 +220,18 @@ impl WorkerRun {
                 is_complete.set(true);
                 return Poll::Ready(None);
             };
-            let url = job::decode(queued.payload());
-            unfinished.borrow_mut().insert(next, host(&url.text));
+            let decoded = queued.map(|queued| {
+                let url = job::decode(queued.payload());
+                (queued, url)
+            });
+            let host = decoded.as_ref().ok().and_then(|(_, url)| host(&url.text));
+            unfinished.borrow_mut().insert(next, host);
             next += 1;
-            Poll::Ready(Some(Box::pin(task.clone().run(queued, url))))
+            let task = task.clone();
+            Poll::Ready(Some(Box::pin(async move {
+                let (queued, url) = decoded?;
+                task.run(queued, url).await
+            })))
         });
         let mut interrupted = pin!(interrupt.wait().fuse());
         let mut grace = pin!(Either::Right(pending()));

@@ -134,7 +134,8 @@ async fn by_queue(session: Session, queue: Queue, jobs: u64) -> Result<u64, Fail
         }
         let job = ready!(worker.poll_next(cx));
         left -= 1;
-        Poll::Ready(job.map(|job| do_job(session.clone(), job)))
+        let session = session.clone();
+        Poll::Ready(job.map(|job| async move { do_job(session, job?).await }))
     });
     let done = gather_stream(requests).limit(IN_FLIGHT).all().await;
     done.map_err(into_failure)?;

@@ -150,14 +150,80 @@ async fn a_second_push_at_the_same_time_is_an_error() {
     let server = connect(&nats).await;
     let queue = server.create(&name("q"), settings()).await.unwrap();
     let mut first = queue.pusher().await.unwrap();
+    first.push(&host(0), "job".into()).await.unwrap();
     let mut second = queue.pusher().await.unwrap();
-    first.push(&host(0), "first".into()).await.unwrap();
-    first.finish(false).await.unwrap();
-    second.push(&host(1), "second".into()).await.unwrap();
-    let error = second.finish(true).await.unwrap_err();
+    second.push(&host(0), "job".into()).await.unwrap();
+    let error = first.finish(true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     assert!(error.to_string().contains("another push"), "{error}");
     assert_eq!(queue.status().await.unwrap().total, None);
+    assert_eq!(second.finish(true).await.unwrap(), 1);
+    assert_eq!(queue.status().await.unwrap().remaining, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shorter_list_is_an_error_even_if_the_earlier_push_was_killed() {
+    let Some(nats) = NatsServer::start(&[]) else {
+        return;
+    };
+    let server = connect(&nats).await;
+    let queue = server.create(&name("q"), settings()).await.unwrap();
+    // This push ends without storing how far it is.
+    let mut killed = queue.pusher().await.unwrap();
+    for index in 0..20 {
+        killed.push(&host(index), "job".into()).await.unwrap();
+    }
+    while queue.status().await.unwrap().remaining < 20 {
+        tokio::task::yield_now().await;
+    }
+    // The last job has a result, so it is no longer in the stream of jobs.
+    let mut worker = queue.worker(WorkerOptions::default()).await.unwrap();
+    loop {
+        let job = started(&mut worker).await;
+        if job.index() == 19 {
+            job.finish("done".into(), None).await.unwrap();
+            break;
+        }
+        drop(job);
+    }
+    worker.close().await.unwrap();
+    for shorter in [5, 19] {
+        let mut pusher = queue.pusher().await.unwrap();
+        for index in 0..shorter {
+            pusher.push(&host(index), "job".into()).await.unwrap();
+        }
+        let error = pusher.finish(true).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        assert!(error.to_string().contains("longer list"), "{error}");
+    }
+    let mut whole = queue.pusher().await.unwrap();
+    for index in 0..20 {
+        whole.push(&host(index), "job".into()).await.unwrap();
+    }
+    assert_eq!(whole.finish(true).await.unwrap(), 20);
+    assert_eq!(work(&queue).await, 19);
+    assert_eq!(collect(&queue).await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_a_complete_queue_can_still_be_started() {
+    let Some(nats) = NatsServer::start(&[]) else {
+        return;
+    };
+    let server = connect(&nats).await;
+    let queue = server.create(&name("q"), settings()).await.unwrap();
+    push(&queue, 1).await;
+    let mut worker = queue.worker(WorkerOptions::default()).await.unwrap();
+    let job = worker.next().await.unwrap().unwrap();
+    // Another worker does the job.
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client);
+    let stored = context.publish("inflight.q.r.0", "first".into()).await;
+    stored.unwrap().await.unwrap();
+    assert!(worker.next().await.is_none());
+    // Longer than the entry of the worker would be valid.
+    tokio::time::sleep(settings().lease / 2).await;
+    assert!(job.start().await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,7 +60,7 @@ pub(crate) async fn push(queue: &Queue, count: u64) {
 
 /// Returns the next job, started.
 pub(crate) async fn started(worker: &mut Worker) -> Job {
-    let job = worker.next().await.unwrap();
+    let job = worker.next().await.unwrap().unwrap();
     job.start().await.unwrap().unwrap()
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn work(queue: &Queue) -> usize {
     let mut worker = queue.worker(WorkerOptions::default()).await.unwrap();
     let mut done = 0;
     while let Some(job) = worker.next().await {
-        let Some(job) = job.start().await.unwrap() else {
+        let Some(job) = job.unwrap().start().await.unwrap() else {
             continue;
         };
         let result = format!("result of {}", String::from_utf8_lossy(job.payload()));
