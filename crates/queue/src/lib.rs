@@ -10,6 +10,7 @@
 //! - `partition` assigns hosts to partitions and partitions to workers.
 //! - `member` keeps a worker in the list of workers, and takes the jobs of its partitions.
 //! - `pull` requests jobs from the server.
+//! - `lookup` looks for the results of jobs.
 //! - `worker` starts jobs and records their results.
 //! - `bodies` stores bodies.
 //! - `collect` reads the results.
@@ -20,6 +21,7 @@
 mod bodies;
 mod collect;
 mod error;
+mod lookup;
 mod member;
 mod names;
 mod partition;

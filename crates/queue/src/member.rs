@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::error::Error;
+use crate::lookup::Lookup;
 use crate::names::index_of;
 use crate::partition::partitions_of;
 use crate::pull::{self, Delivered, GROUP, Pull};
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     /// To the task that returns jobs to the queue.
     returns: mpsc::UnboundedSender<Return>,
     membership: watch::Sender<Membership>,
+    /// To the task that looks for results.
+    lookups: mpsc::UnboundedSender<Lookup>,
     /// The number of jobs that the worker has received.
     deliveries: AtomicU64,
 }
@@ -106,7 +109,7 @@ struct Membership {
 }
 
 impl Shared {
-    fn new(returns: mpsc::UnboundedSender<Return>) -> Self {
+    fn new(returns: mpsc::UnboundedSender<Return>, lookups: mpsc::UnboundedSender<Lookup>) -> Self {
         let membership = Membership {
             partitions: BTreeSet::new(),
             alive_until: Instant::now(),
@@ -115,8 +118,18 @@ impl Shared {
             returns,
             held: Mutex::default(),
             deliveries: AtomicU64::new(0),
+            lookups,
             membership: watch::Sender::new(membership),
         }
+    }
+
+    /// Returns whether a job has a result.
+    pub(crate) async fn has_result(&self, index: u64) -> Result<bool, Error> {
+        let (answer, answered) = oneshot::channel();
+        // Fails if the worker was dropped, as does the next line.
+        let _ = self.lookups.send(Lookup { index, answer });
+        let answered = answered.await;
+        answered.map_err(Error::server("look for a result"))?
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<u64, HeldJob>> {
@@ -218,10 +231,11 @@ impl Member {
         max_starts: u64,
         jobs: mpsc::UnboundedSender<Result<Job, Error>>,
         returns: mpsc::UnboundedSender<Return>,
+        lookups: mpsc::UnboundedSender<Lookup>,
     ) -> Self {
         Self {
             name: unique_name(),
-            shared: Arc::new(Shared::new(returns)),
+            shared: Arc::new(Shared::new(returns, lookups)),
             queue,
             max_starts,
             jobs,

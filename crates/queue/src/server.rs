@@ -18,7 +18,7 @@ use crate::queue::{Queue, Settings};
 
 /// How long a request to the server may take. If the server is killed, the request gets no response, and is repeated
 /// after this time.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an operation that fails is repeated while there is a connection. Meanwhile, the server may start, or its
 /// cluster may elect a leader.

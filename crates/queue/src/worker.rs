@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::Acker;
-use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind};
+use crate::lookup::look_up;
 use crate::member::{Member, Shared, return_jobs, unpin};
 use crate::push::Refusal;
 use crate::queue::Queue;
@@ -50,6 +51,7 @@ pub struct Worker {
     /// The tasks end when the worker is dropped.
     membership: TaskGuard,
     _returning: TaskGuard,
+    _looking_up: TaskGuard,
 }
 
 /// A job that a worker has received. Dropping it returns it to the queue.
@@ -96,7 +98,8 @@ impl Queue {
     pub async fn worker(&self, options: WorkerOptions) -> Result<Worker, Error> {
         let (sender, jobs) = mpsc::unbounded_channel();
         let (returns, returned) = mpsc::unbounded_channel();
-        let member = Member::new(self.clone(), options.max_starts, sender, returns);
+        let (asked, lookups) = mpsc::unbounded_channel();
+        let member = Member::new(self.clone(), options.max_starts, sender, returns, asked);
         let (name, shared) = (member.name.clone(), member.shared.clone());
         let joining = {
             let member = member.clone();
@@ -107,6 +110,7 @@ impl Queue {
         };
         self.server.repeat(joining).await?;
         let returning = self.server.start(return_jobs(returned));
+        let looking_up = self.server.start(look_up(self.clone(), lookups));
         let membership = self.server.start(member.run());
         Ok(Worker {
             queue: self.clone(),
@@ -115,6 +119,7 @@ impl Queue {
             jobs,
             membership,
             _returning: returning,
+            _looking_up: looking_up,
         })
     }
 }
@@ -212,25 +217,40 @@ impl Job {
         }
         // Also at the first delivery: after an outage, the server may have forgotten an earlier one, and a job whose
         // acknowledgement was lost may have been added again.
-        let (queue, index, deliveries) = (self.queue.clone(), self.index, self.deliveries);
-        let reading = move || earlier_starts(queue.clone(), index, deliveries);
-        match self.queue.server.repeat(reading).await? {
-            Some(earlier) => {
-                self.attempt = earlier + 1;
-                // The first start needs no entry in the bucket. `retry` writes it.
-                if self.deliveries > 1 {
-                    self.store_starts().await?;
-                }
-                Ok(Some(self))
-            }
-            None => {
-                let acker = self.acker.clone();
-                let ending = async move { answer(&acker, AckKind::Ack).await };
-                self.end();
-                self.queue.server.run(ending).await?;
-                Ok(None)
-            }
+        if self.has_result().await? {
+            let acker = self.acker.clone();
+            let ending = async move { answer(&acker, AckKind::Ack).await };
+            self.end();
+            self.queue.server.run(ending).await?;
+            return Ok(None);
         }
+        self.attempt = 1;
+        // The first start needs no entry in the bucket. `retry` writes it.
+        if self.deliveries > 1 {
+            // Not the number of deliveries, because the server also delivers a job again that waited when its worker
+            // ended.
+            let (queue, key) = (self.queue.clone(), starts_key(self.index));
+            let reading = move || {
+                let (queue, key) = (queue.clone(), key.clone());
+                async move { queue.number(&key).await }
+            };
+            self.attempt += self.queue.server.repeat(reading).await?.unwrap_or(0);
+            self.store_starts().await?;
+        }
+        Ok(Some(self))
+    }
+
+    async fn has_result(&self) -> Result<bool, Error> {
+        // A direct get can return the state of a replica that is late.
+        if self.queue.parts.settings.replicas == 1 {
+            return self.shared.has_result(self.index).await;
+        }
+        let (queue, index) = (self.queue.clone(), self.index);
+        let asking = move || {
+            let queue = queue.clone();
+            async move { has_result(&queue, index).await }
+        };
+        self.queue.server.repeat(asking).await
     }
 
     /// Returns how often the job was started, this time included. If the first worker that started the job was killed,
@@ -322,36 +342,13 @@ impl Drop for Job {
     }
 }
 
+/// Asks the leader of the stream of results.
 pub(crate) async fn has_result(queue: &Queue, index: u64) -> Result<bool, Error> {
     let (subject, results) = (queue.parts.name.result(index), &queue.parts.results);
-    // A direct get can return the state of a replica that is late.
-    if queue.parts.settings.replicas > 1 {
-        return match results.get_last_raw_message_by_subject(&subject).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
-            Err(error) => Err(Error::server("look for a result")(error)),
-        };
-    }
-    match results.direct_get_last_for_subject(subject).await {
+    match results.get_last_raw_message_by_subject(&subject).await {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
         Err(error) => Err(Error::server("look for a result")(error)),
-    }
-}
-
-/// Returns how often a job was started before, or `None` if it has a result.
-///
-/// The number of deliveries would be too large, because the server also delivers a job again that waited when its
-/// worker ended.
-async fn earlier_starts(queue: Queue, index: u64, deliveries: u64) -> Result<Option<u64>, Error> {
-    if has_result(&queue, index).await? {
-        return Ok(None);
-    }
-    match deliveries {
-        0 | 1 => Ok(Some(0)),
-        _ => Ok(Some(
-            queue.number(&starts_key(index)).await?.unwrap_or_default(),
-        )),
     }
 }
 
