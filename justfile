@@ -117,8 +117,8 @@ queue-killed URLS="50000" KILLS="10" SERVER_KILLS="2":
 
 # Measure a queue with many URLs: the commands, nats-server, and `gather` with the same list (needs `just nats`).
 queue-measure URLS="1000000":
-    cargo build --release -p inflight-cli
-    python3 benches/queue.py {{URLS}}
+    @cargo build --quiet --release -p inflight-cli
+    @python3 benches/queue.py {{URLS}}
 
 # Run the tests of queues with the oldest nats-server that they support (needs `just nats`).
 queue-oldest:

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::{StatusCode, header};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -33,7 +34,7 @@ pub(crate) struct Lookup {
 
 /// A request for the last message of each subject ([ADR-31](https://github.com/nats-io/nats-architecture-and-design)).
 #[derive(Serialize)]
-struct Request {
+struct LookupRequest {
     multi_last: Vec<String>,
 }
 
@@ -61,7 +62,7 @@ pub(crate) async fn look_up(queue: Queue, mut lookups: mpsc::UnboundedReceiver<L
 /// Returns which of these jobs have a result.
 async fn find_results(queue: &Queue, indexes: &[u64]) -> Result<HashSet<u64>, Error> {
     let (name, client) = (&queue.parts.name, queue.server.context().client());
-    let request = Request {
+    let request = LookupRequest {
         multi_last: indexes.iter().map(|index| name.result(*index)).collect(),
     };
     let request = serde_json::to_vec(&request).map_err(Error::server("look for results"))?;
@@ -93,5 +94,16 @@ async fn find_results(queue: &Queue, indexes: &[u64]) -> Result<HashSet<u64>, Er
                 )));
             }
         }
+    }
+}
+
+/// Asks the leader of the stream of results whether a job has a result. A direct get, as in [`look_up`], can return the
+/// state of a replica that is late.
+pub(crate) async fn has_result(queue: &Queue, index: u64) -> Result<bool, Error> {
+    let (subject, results) = (queue.parts.name.result(index), &queue.parts.results);
+    match results.get_last_raw_message_by_subject(&subject).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+        Err(error) => Err(Error::server("look for a result")(error)),
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Delivered {
 /// A request of the [pull protocol](https://docs.nats.io/reference/reference-protocols/nats_api_reference). Times are in
 /// nanoseconds.
 #[derive(Serialize)]
-struct Request<'a> {
+struct PullRequest<'a> {
     batch: u32,
     expires: u128,
     idle_heartbeat: u128,
@@ -100,7 +100,7 @@ impl Pull {
         let space = self.space.clone().acquire_many_owned(BATCH).await;
         let mut space = space.map_err(Error::server("deliver jobs"))?;
         let heartbeat = self.expires / 2;
-        let request = Request {
+        let request = PullRequest {
             batch: BATCH,
             expires: self.expires.as_nanos(),
             idle_heartbeat: heartbeat.as_nanos(),

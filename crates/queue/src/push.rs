@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind};
+use crate::lookup::has_result;
 use crate::partition::partition_of;
 use crate::queue::{PUSHED, Queue, SEALED};
 use crate::server::{RETRY, repeated};
-use crate::worker::has_result;
 
 /// How many jobs may wait for their acknowledgement at once.
 const WINDOW: usize = 1024;

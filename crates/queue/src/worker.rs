@@ -6,13 +6,12 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::Acker;
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, ErrorKind};
-use crate::lookup::look_up;
+use crate::lookup::{has_result, look_up};
 use crate::member::{Member, Shared, return_jobs, unpin};
 use crate::push::Refusal;
 use crate::queue::Queue;
@@ -339,16 +338,6 @@ impl Drop for Job {
         if !self.is_ended && self.end() {
             self.shared.give_back(self.acker.clone());
         }
-    }
-}
-
-/// Asks the leader of the stream of results.
-pub(crate) async fn has_result(queue: &Queue, index: u64) -> Result<bool, Error> {
-    let (subject, results) = (queue.parts.name.result(index), &queue.parts.results);
-    match results.get_last_raw_message_by_subject(&subject).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
-        Err(error) => Err(Error::server("look for a result")(error)),
     }
 }
 
