@@ -161,8 +161,9 @@ impl Pusher {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) if an earlier push had other jobs, or sealed the queue with fewer jobs, and
-    /// [`Server`](ErrorKind::Server) if the server refuses a job.
+    /// [`Conflict`](ErrorKind::Conflict) if an earlier push had other jobs or sealed the queue with fewer jobs, or if a
+    /// later push has started, [`TooLarge`](ErrorKind::TooLarge) if a job does not fit into a message or into the queue,
+    /// and [`Server`](ErrorKind::Server) if the server refuses a job. An error can belong to one of the last 1,024 jobs.
     pub async fn push(&mut self, host: &str, job: Bytes) -> Result<(), Error> {
         while self.unacknowledged.len() >= WINDOW {
             self.acknowledge_next().await?;
@@ -203,7 +204,7 @@ impl Pusher {
     ///
     /// # Errors
     ///
-    /// [`Conflict`](ErrorKind::Conflict) if an earlier push had more jobs, and [`Server`](ErrorKind::Server).
+    /// [`Conflict`](ErrorKind::Conflict) if an earlier push had more jobs, and the errors of [`push`](Self::push).
     pub async fn finish(mut self, seal: bool) -> Result<u64, Error> {
         self.acknowledge_all().await?;
         if self.next_index < self.earlier.index {
@@ -228,7 +229,7 @@ impl Pusher {
     ///
     /// # Errors
     ///
-    /// [`Server`](ErrorKind::Server).
+    /// Those of [`push`](Self::push).
     pub async fn interrupt(mut self) -> Result<u64, Error> {
         self.acknowledge_all().await?;
         Ok(self.acknowledged)
