@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use inflight_queue::{Connect, ErrorKind, Server, Settings};
@@ -164,7 +165,14 @@ async fn a_cluster_loses_nothing_with_one_server() {
         replicas: 3,
         ..settings()
     };
-    let queue = server.create(&name("q"), replicated).await.unwrap();
+    // The third server may join the cluster later than the others.
+    let queue = loop {
+        match server.create(&name("q"), replicated.clone()).await {
+            Ok(queue) => break queue,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Server, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     push(&queue, 500).await;
     let working = tokio::spawn({
         let queue = queue.clone();
