@@ -123,7 +123,7 @@ queue-measure URLS="1000000":
 # Run the tests of queues with the oldest nats-server that they support (needs `just nats`).
 queue-oldest:
     NATS_REQUIRED=1 NATS_SERVER="$(realpath "${CARGO_TARGET_DIR:-target}/nats-oldest/bin/nats-server")" \
-        cargo test -p inflight-queue --test queue
+        cargo test -p inflight-queue --test queue -- --include-ignored
 
 # Run both soak tests with few requests, as CI does (about a minute, without the compilation).
 soak-small:

@@ -284,7 +284,8 @@ impl Member {
             () = self.serve_partitions() => {}
             () = self.extend_leases() => {}
         }
-        // Nothing renews the entry any more. The jobs that are left have results.
+        // Nothing renews the entry any more, and jobs that wait for this would wait for ever. In a complete queue they have
+        // results. After an error, the check for a result fails.
         let forever = |membership: &mut Membership| membership.alive_until += FOREVER;
         self.shared.membership.send_modify(forever);
     }

@@ -272,6 +272,37 @@ async fn a_push_waits_while_the_queue_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn collectors_share_the_results() {
+    let Some(nats) = NatsServer::start(&[]) else {
+        return;
+    };
+    let server = connect(&nats).await;
+    let queue = server.create(&name("q"), settings()).await.unwrap();
+    push(&queue, 3000).await;
+    assert_eq!(work(&queue).await, 3000);
+    let (mut first, second) = tokio::join!(collect(&queue), collect(&queue));
+    for (index, mut texts) in second {
+        first.entry(index).or_default().append(&mut texts);
+    }
+    assert_eq!(first.len(), 3000);
+    assert!(first.values().all(|texts| texts.len() == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes 90 s; `just queue-oldest` runs it"]
+async fn a_worker_of_a_deleted_queue_gets_an_error() {
+    let Some(nats) = NatsServer::start(&[]) else {
+        return;
+    };
+    let server = connect(&nats).await;
+    let queue = server.create(&name("q"), settings()).await.unwrap();
+    let mut worker = queue.worker(WorkerOptions::default()).await.unwrap();
+    queue.delete().await.unwrap();
+    let error = worker.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Server, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_result_wins() {
     let Some(nats) = NatsServer::start(&[]) else {
         return;
